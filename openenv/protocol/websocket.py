@@ -1,0 +1,279 @@
+"""The server's side of one WebSocket, sans-I/O: bytes in, messages and bytes out (RFC 6455).
+
+The library `websockets` owns the state machine. Beside it stands one short cut, for what nearly
+every frame of this protocol is: a whole, unfragmented, masked text frame. The short cut is taken at
+frame boundaries only, never inside a fragmented message and never once a closing handshake has
+begun; whatever else arrives is handed to the library, frame by frame. Both ways are
+indistinguishable from outside (``tests/unit/protocol/test_websocket_differential.py``), and the
+short cut is why an idle session costs no parser: the library's objects live only while needed.
+
+It knows nothing about sockets, JSON or sessions. No extension is ever negotiated, so frames are
+never compressed. Limits: ``max_message_bytes`` for one message over all of its fragments.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from websockets.datastructures import Headers
+from websockets.frames import Close, Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.speedups import apply_mask
+
+__all__ = ["BinaryMessage", "CloseReceived", "WebSocketServer", "accept_upgrade", "text_frame"]
+
+# The library reports every closed connection at INFO; ours are reported by the session instead.
+_logger = logging.getLogger("openenv.websocket")
+_logger.setLevel(logging.WARNING)
+
+_WHOLE_TEXT = 0x81  # FIN and opcode 1
+_SHORT_HEADS = [bytes((_WHOLE_TEXT, length)) for length in range(126)]
+
+
+@dataclass(frozen=True, slots=True)
+class BinaryMessage:
+    """A binary message. The protocol on top of this one has no use for it."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CloseReceived:
+    """The peer started the closing handshake, or broke the grammar and was failed with ``code``.
+
+    Nothing more will be received. The answer waits in ``data_to_send``.
+    """
+
+    code: int
+    reason: str
+
+
+Event = bytes | BinaryMessage | CloseReceived
+
+
+def accept_upgrade(
+    path: str, headers: list[tuple[str, str]], extra_headers: list[tuple[str, str]] | None = None
+) -> tuple[int, bytes]:
+    """Answer an opening handshake (RFC 6455 section 4.2).
+
+    Args:
+        path: The request target.
+        headers: The request's header fields, in order of arrival.
+        extra_headers: Header fields to add to the 101 response.
+
+    Returns:
+        The response's status (101, or 4xx when the handshake is not one) and its bytes.
+    """
+    request_headers = Headers()
+    for name, value in headers:
+        request_headers[name] = value
+    response = ServerProtocol(logger=_logger).accept(Request(path, request_headers))
+    if response.status_code == 101 and extra_headers:
+        for name, value in extra_headers:
+            response.headers[name] = value
+    return response.status_code, response.serialize()
+
+
+def text_frame(payload: bytes) -> bytes:
+    """One unmasked text frame holding ``payload``, which must be UTF-8 (RFC 6455 section 5.2)."""
+    length = len(payload)
+    if length < 126:
+        return _SHORT_HEADS[length] + payload
+    if length < 65536:
+        return b"\x81\x7e" + length.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + length.to_bytes(8, "big") + payload
+
+
+class WebSocketServer:
+    """One WebSocket after its opening handshake, as its server sees it.
+
+    Args:
+        max_message_bytes: Size of the largest message accepted, in bytes; beyond it the connection
+            is failed with 1009.
+    """
+
+    __slots__ = ("_chunks", "_fragments", "_held", "_library", "_max_message_bytes", "_missing", "_out", "_text")
+
+    def __init__(self, max_message_bytes: int) -> None:
+        self._max_message_bytes = max_message_bytes
+        # The beginning of a frame whose rest has not arrived: chunks are joined once it has.
+        self._chunks: list[bytes] | None = None
+        self._held = 0
+        self._missing = 0
+        self._library: ServerProtocol | None = None
+        self._fragments: list[bytes] | None = None
+        self._text = False
+        self._out: list[bytes] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages may still be sent."""
+        return self._library is None or self._library.state is State.OPEN
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """Take bytes from the peer.
+
+        Returns:
+            What they complete, in order: ``bytes`` for a text message (valid UTF-8),
+            ``BinaryMessage``, ``CloseReceived``.
+        """
+        if self._chunks is not None:
+            self._chunks.append(data)
+            self._held += len(data)
+            if self._held < self._missing:
+                return []
+            data = b"".join(self._chunks)
+            self._chunks = None
+        events: list[Event] = []
+        position = 0
+        end = len(data)
+        while position < end:
+            if self._library is not None and (self._fragments is None or not self.is_open):
+                self._feed(data[position:], events)
+                break
+            start = position + 6
+            if start <= end and data[position] == _WHOLE_TEXT and self._fragments is None:
+                length = data[position + 1] - 128
+                if length >= 126:
+                    extended = 2 if length == 126 else 8
+                    start += extended
+                    if start > end:
+                        self._hold(data, position, start)
+                        break
+                    length = int.from_bytes(data[position + 2 : position + 2 + extended], "big")
+                if 0 <= length <= self._max_message_bytes:
+                    stop = start + length
+                    if stop > end:
+                        self._hold(data, position, stop)
+                        break
+                    payload = apply_mask(data[start:stop], data[start - 4 : start])
+                    if payload.isascii() or _is_utf8(payload):
+                        events.append(payload)
+                        position = stop
+                        continue
+            stop = self._frame_end(data, position, end)
+            if stop > end:
+                self._hold(data, position, stop)
+                break
+            self._feed(data[position:stop], events)
+            position = stop
+        return events
+
+    def _hold(self, data: bytes, position: int, stop: int) -> None:
+        """Keep an unfinished frame until ``stop``, the end that is known of, has arrived."""
+        rest = data[position:] if position else data
+        self._chunks = [rest]
+        self._held = len(rest)
+        self._missing = stop - position
+
+    def _frame_end(self, data: bytes, position: int, end: int) -> int:
+        """Where the frame at ``position`` ends; the end of its head while that is not complete.
+
+        A frame that the library will refuse by its head alone ends with its head, so that nobody
+        waits for, or holds, a payload that is never wanted.
+        """
+        if end - position < 2:
+            return position + 2
+        length = data[position + 1] & 0x7F
+        stop = position + 2
+        if length >= 126:
+            extended = 2 if length == 126 else 8
+            stop += extended
+            if stop > end:
+                return stop
+            length = int.from_bytes(data[position + 2 : stop], "big")
+        if not data[position + 1] & 0x80 or length > self._max_message_bytes:
+            return stop
+        return stop + 4 + length
+
+    def _feed(self, data: bytes, events: list[Event]) -> None:
+        """Let the library have whole frames, and leave it again where no message is unfinished."""
+        library = self._library
+        if library is None:
+            library = self._library = self._make_library()
+        library.receive_data(data)
+        for frame in library.events_received():
+            assert isinstance(frame, Frame)
+            self._take_frame(frame, events)
+        self._collect(library)
+        if library.parser_exc is not None and library.close_sent is not None and library.close_rcvd is None:
+            events.append(CloseReceived(library.close_sent.code, library.close_sent.reason))
+        if library.state is State.OPEN and self._fragments is None:
+            self._library = None
+
+    def _make_library(self) -> ServerProtocol:
+        return ServerProtocol(state=State.OPEN, max_size=self._max_message_bytes, logger=_logger)
+
+    def _take_frame(self, frame: Frame, events: list[Event]) -> None:
+        opcode = frame.opcode
+        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+            self._text = opcode is Opcode.TEXT
+            self._fragments = [bytes(frame.data)]
+        elif opcode is Opcode.CONT:
+            assert self._fragments is not None
+            self._fragments.append(bytes(frame.data))
+        elif opcode is Opcode.CLOSE:
+            close = Close.parse(bytes(frame.data))
+            events.append(CloseReceived(close.code, close.reason))
+            return
+        else:
+            return
+        if not frame.fin:
+            return
+        message = b"".join(self._fragments)
+        self._fragments = None
+        if not self._text:
+            events.append(BinaryMessage(message))
+        elif _is_utf8(message):
+            events.append(message)
+        else:
+            events.append(self._fail_encoding())
+
+    def _fail_encoding(self) -> CloseReceived:
+        """RFC 6455 section 8.1: text that is not UTF-8 fails the connection with 1007."""
+        assert self._library is not None
+        self._library.fail(1007, "text message is not UTF-8")
+        return CloseReceived(1007, "text message is not UTF-8")
+
+    def _collect(self, library: ServerProtocol) -> None:
+        writes = library.data_to_send()
+        if writes:
+            self._out = [*self._out, *writes] if self._out else writes
+
+    def data_to_send(self) -> tuple[bytes, bool]:
+        """Bytes that the protocol itself has to say (pongs, close frames), and whether they are the
+        last ones, after which the TCP connection is to be closed (RFC 6455 section 7.1.1)."""
+        if self._out is None:
+            return b"", False
+        out, self._out = self._out, None
+        return b"".join(out), b"" in out
+
+    @property
+    def has_data_to_send(self) -> bool:
+        """Whether ``data_to_send`` has something."""
+        return self._out is not None
+
+    def send_close(self, code: int, reason: str = "") -> None:
+        """Start the closing handshake; a no-op if it has begun. ``data_to_send`` has the frame."""
+        library = self._library
+        if library is None:
+            library = self._library = self._make_library()
+        if library.state is State.OPEN:
+            library.send_close(code, reason)
+            self._collect(library)
+        self._fragments = None
+
+    def send_ping(self, payload: bytes = b"") -> bytes:
+        """One ping frame; the peer's pong is taken in silence. ``payload`` is at most 125 bytes."""
+        return bytes((0x89, len(payload))) + payload
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
