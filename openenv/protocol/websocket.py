@@ -95,7 +95,17 @@ class WebSocketServer:
             is failed with 1009.
     """
 
-    __slots__ = ("_chunks", "_fragments", "_held", "_library", "_max_message_bytes", "_missing", "_out", "_text")
+    __slots__ = (
+        "_chunks",
+        "_ended",
+        "_fragments",
+        "_held",
+        "_library",
+        "_max_message_bytes",
+        "_missing",
+        "_out",
+        "_text",
+    )
 
     def __init__(self, max_message_bytes: int) -> None:
         self._max_message_bytes = max_message_bytes
@@ -106,6 +116,7 @@ class WebSocketServer:
         self._library: ServerProtocol | None = None
         self._fragments: list[bytes] | None = None
         self._text = False
+        self._ended = False
         self._out: list[bytes] | None = None
 
     @property
@@ -130,12 +141,9 @@ class WebSocketServer:
         events: list[Event] = []
         position = 0
         end = len(data)
-        while position < end:
-            if self._library is not None and (self._fragments is None or not self.is_open):
-                self._feed(data[position:], events)
-                break
+        while position < end and not self._ended:
             start = position + 6
-            if start <= end and data[position] == _WHOLE_TEXT and self._fragments is None:
+            if start <= end and data[position] == _WHOLE_TEXT and self._library is None:
                 length = data[position + 1] - 128
                 if length >= 126:
                     extended = 2 if length == 126 else 8
@@ -199,9 +207,11 @@ class WebSocketServer:
             assert isinstance(frame, Frame)
             self._take_frame(frame, events)
         self._collect(library)
-        if library.parser_exc is not None and library.close_sent is not None and library.close_rcvd is None:
-            events.append(CloseReceived(library.close_sent.code, library.close_sent.reason))
-        if library.state is State.OPEN and self._fragments is None:
+        if library.parser_exc is not None:
+            self._ended = True
+            sent = library.close_sent
+            events.append(CloseReceived(sent.code, sent.reason) if sent else CloseReceived(1006, ""))
+        if self._fragments is None and library.state is State.OPEN:
             self._library = None
 
     def _make_library(self) -> ServerProtocol:
@@ -216,6 +226,7 @@ class WebSocketServer:
             assert self._fragments is not None
             self._fragments.append(bytes(frame.data))
         elif opcode is Opcode.CLOSE:
+            self._ended = True
             close = Close.parse(bytes(frame.data))
             events.append(CloseReceived(close.code, close.reason))
             return
@@ -235,6 +246,7 @@ class WebSocketServer:
     def _fail_encoding(self) -> CloseReceived:
         """RFC 6455 section 8.1: text that is not UTF-8 fails the connection with 1007."""
         assert self._library is not None
+        self._ended = True
         self._library.fail(1007, "text message is not UTF-8")
         return CloseReceived(1007, "text message is not UTF-8")
 
@@ -264,7 +276,6 @@ class WebSocketServer:
         if library.state is State.OPEN:
             library.send_close(code, reason)
             self._collect(library)
-        self._fragments = None
 
     def send_ping(self, payload: bytes = b"") -> bytes:
         """One ping frame; the peer's pong is taken in silence. ``payload`` is at most 125 bytes."""

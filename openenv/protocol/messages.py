@@ -1,0 +1,157 @@
+"""The messages of a session on `/ws`: JSON objects ``{"type": ..., "data": ...}``, sans-I/O.
+
+In: the payload of one text message. Out: ``Message``, or a documented error; and replies as bytes.
+It knows nothing about frames, sessions or environments: ``data`` of a step is not looked into.
+
+Reference: ``wire.md`` sections 2 and 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from openenv.codec import decode, encode
+from openenv.errors import InvalidJsonError, OpenEnvError, SchemaError, SessionError, UnknownTypeError
+
+__all__ = [
+    "Message",
+    "parse_message",
+    "serialize_error",
+    "serialize_observation",
+    "serialize_reply",
+]
+
+
+class Message(NamedTuple):
+    """One request of a client.
+
+    Attributes:
+        type: ``reset``, ``step``, ``state``, ``close`` or ``mcp``.
+        data: The action, the keyword arguments of ``reset`` or the JSON-RPC request; None for
+            ``state`` and ``close``.
+        timeout_s: Seconds that the client will wait, > 0, or None.
+    """
+
+    type: str
+    data: dict[str, Any] | None
+    timeout_s: float | None = None
+
+
+# type -> (whether data must be there, may be there; whether timeout_s may be there)
+_REQUIRED, _OPTIONAL, _NONE = range(3)
+_SHAPES: dict[str, tuple[int, bool]] = {
+    "reset": (_OPTIONAL, True),
+    "step": (_REQUIRED, True),
+    "state": (_NONE, False),
+    "close": (_NONE, False),
+    "mcp": (_REQUIRED, False),
+}
+
+
+def parse_message(payload: bytes | str) -> Message:
+    """Parse one message.
+
+    Raises:
+        InvalidJsonError: It is not JSON; the session goes on.
+        UnknownTypeError: ``type`` is missing or not one of the five; the session goes on.
+        SchemaError: A key is missing, of the wrong type or unexpected; the session goes on.
+        SessionError: JSON, but not an object; stock servers end the session, so it does end.
+    """
+    try:
+        value = decode(payload)
+    except InvalidJsonError as error:
+        raise InvalidJsonError(f"Invalid JSON: {error}") from error
+    if type(value) is not dict:
+        raise SessionError(f"'{type(value).__name__}' object has no attribute 'get'")
+    kind = value.get("type", "")
+    # What nearly every message is; anything else is looked at key by key.
+    if len(value) == 2 and (kind == "step" or kind == "reset"):
+        data = value.get("data")
+        if type(data) is dict:
+            return Message(kind, data)
+    if type(kind) is not str or kind not in _SHAPES:
+        raise UnknownTypeError(f"Unknown message type: {kind}")
+    return _check_shape(kind, value)
+
+
+def _check_shape(kind: str, value: dict[str, Any]) -> Message:
+    data_rule, takes_timeout = _SHAPES[kind]
+    errors: list[dict[str, Any]] = []
+    data: dict[str, Any] | None = {} if data_rule == _OPTIONAL else None
+    if data_rule != _NONE:
+        if "data" not in value:
+            if data_rule == _REQUIRED:
+                errors.append(_fault("missing", "data", "Field required", value))
+        elif type(value["data"]) is not dict:
+            errors.append(_fault("dict_type", "data", "Input should be a valid dictionary", value["data"]))
+        else:
+            data = value["data"]
+    timeout_s = None
+    known = {"type"} if data_rule == _NONE else {"type", "data"}
+    if takes_timeout and "timeout_s" in value:
+        known.add("timeout_s")
+        timeout_s = _check_timeout(value["timeout_s"], errors)
+    errors += [
+        _fault("extra_forbidden", key, "Extra inputs are not permitted", item)
+        for key, item in value.items()
+        if key not in known
+    ]
+    if errors:
+        raise SchemaError(errors)
+    return Message(kind, data, timeout_s)
+
+
+def _check_timeout(value: Any, errors: list[dict[str, Any]]) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        errors.append(_fault("float_type", "timeout_s", "Input should be a valid number", value))
+    elif not 0 < value < float("inf"):
+        fault = _fault("greater_than", "timeout_s", "Input should be greater than 0", value)
+        errors.append({**fault, "ctx": {"gt": 0.0}})
+    else:
+        return float(value)
+    return None
+
+
+def _fault(kind: str, key: str, text: str, value: Any) -> dict[str, Any]:
+    return {"type": kind, "loc": [key], "msg": text, "input": value}
+
+
+def serialize_reply(kind: str, data: Any, default: Callable[[Any], Any] | None = None) -> bytes:
+    """One reply, ``{"type": kind, "data": data}``."""
+    return encode({"type": kind, "data": data}, default)
+
+
+def serialize_observation(
+    observation: dict[str, Any],
+    reward: Any,
+    done: Any,
+    metadata: dict[str, Any] | None,
+    truncated: bool,
+    default: Callable[[Any], Any] | None = None,
+) -> bytes:
+    """The reply to ``reset`` and ``step``.
+
+    Args:
+        observation: Fields without reward and done.
+        reward: In the environment's own unit, of the type that the environment gave it.
+        done: Whether the episode is over.
+        metadata: Beside the observation where it is not empty, else None.
+        truncated: Whether a limit ended the episode; said only when it did.
+        default: Makes JSON values of what has none.
+    """
+    data = {"observation": observation, "reward": reward, "done": done}
+    if metadata:
+        data["metadata"] = metadata
+    if truncated:
+        data["truncated"] = True
+    return encode({"type": "observation", "data": data}, default)
+
+
+def serialize_error(error: OpenEnvError, default: Callable[[Any], Any] | None = str) -> bytes:
+    """The reply that says what went wrong, ``{"message", "code", ...}``."""
+    return serialize_reply(
+        "error", {"message": error.message, "code": error.code, **error.extras()}, default
+    )
