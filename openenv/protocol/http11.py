@@ -64,7 +64,7 @@ _digits = re.compile(r"[0-9]+").fullmatch
 
 _TOKEN_BYTES = frozenset(byte for byte in range(256) if _token(chr(byte)))
 _CONTROLS = bytes(byte for byte in (*range(0x20), 0x7F) if byte not in b"\t\r\n")
-_FRAMING = frozenset(("host", "content-length", "transfer-encoding", "connection", "upgrade", "expect"))
+_ONCE = frozenset(("host", "content-length"))
 _SERIALIZER_OWNS = frozenset(("content-length", "transfer-encoding", "connection", "date"))
 _NO_CONTENT = frozenset((*range(100, 200), 204, 304))  # RFC 9110 section 6.4.1
 
@@ -239,6 +239,8 @@ class RequestParser:
         if phase is _IDLE:
             known = self._remembered
             buffer = self._buffer
+            if not buffer and not self._eof:
+                return None
             # A client that keeps its connection sends the same head again and again. Equal bytes
             # have equal meaning, so one comparison stands for the whole grammar.
             if known is not None and buffer.startswith(known.raw):
@@ -248,8 +250,7 @@ class RequestParser:
                     return self._start(known)
                 request = known.request
                 if known.content_length:
-                    body = bytes(buffer[known.size : end])
-                    request = tuple.__new__(Request, (*request[:-1], body))
+                    request = _with_body(request, bytes(buffer[known.size : end]))
                 if length == end:
                     buffer.clear()
                 else:
@@ -358,9 +359,11 @@ class RequestParser:
             length = head.content_length
             if len(buffer) < length:
                 return None
-            with memoryview(buffer) as view:
-                body = bytes(view[:length])
-            del buffer[:length]
+            body = b""
+            if length:
+                with memoryview(buffer) as view:
+                    body = bytes(view[:length])
+                del buffer[:length]
         self._scanned = 0
         if head.last:
             self.phase = _DONE
@@ -370,7 +373,7 @@ class RequestParser:
         else:
             self.phase = _IDLE
             self._head = None
-        return head.request._replace(body=body) if body else head.request
+        return _with_body(head.request, body) if body else head.request
 
     def _receive_chunks(self) -> bool:
         """Move what has arrived of a chunked body; True once the last trailer is read.
@@ -441,10 +444,16 @@ class RequestParser:
 _CHUNK_END, _SIZE_LINE, _TRAILERS = 0, -1, -2
 
 
+def _with_body(request: Request, body: bytes) -> Request:
+    # What `_replace` does, without its detour over keyword arguments.
+    return tuple.__new__(Request, (*request[:-1], body))
+
+
 def _body_too_large(limit: int) -> HttpError:
     return HttpError(413, f"the body is longer than {limit} bytes")
 
 
+@lru_cache(maxsize=64)
 def _parse_line(text: str) -> _Line:
     match = _request_line(text)
     if match is None:
@@ -502,88 +511,82 @@ def _explain(text: str) -> str:
 
 
 def _parse_head(raw: bytes, line: _Line, line_size: int, max_headers: int, max_body_bytes: int) -> _Head:
+    method, target, path, query, authority, version = line
     fields = _parse_fields(raw[line_size:], max_headers)
-    framing: dict[str, list[str]] = {}
-    for name, value in fields:
-        if name in _FRAMING:
-            framing.setdefault(name, []).append(value)
-    modern = line.http_version == "1.1"
-    _check_host(framing.get("host", ()), modern)
-    if line.authority is not None:
-        fields = [("host", line.authority), *(field for field in fields if field[0] != "host")]
-    content_length, chunked = _body_framing(framing, modern, max_body_bytes)
-    expects = _expects(framing.get("expect", ()), modern) and (chunked or content_length > 0)
-    connection = _elements(framing.get("connection", ()))
-    keep_alive = "close" not in connection and (modern or "keep-alive" in connection)
-    # RFC 9110 section 7.8: an upgrade asked for in HTTP/1.0 must be ignored.
-    upgrade = (
-        modern
-        and line.method == "GET"
-        and "upgrade" in connection
-        and "websocket" in _elements(framing.get("upgrade", ()))
-    )
-    request = Request(
-        line.method,
-        line.target,
-        line.path,
-        line.query,
-        tuple(fields),
-        line.http_version,
-        keep_alive,
-        upgrade,
-        b"",
-    )
-    last = upgrade or not keep_alive
-    return _Head(raw, len(raw), request, content_length, chunked, expects, last)
-
-
-def _check_host(values: Sequence[str], modern: bool) -> None:
-    if len(values) > 1 or (modern and not values):
-        raise HttpError(400, f"expected one Host field, got {len(values)}")
-    if values and _host(values[0]) is None:
+    table = dict(fields)
+    if len(table) != len(fields):
+        table = _join(fields)
+    modern = version == "1.1"
+    host = table.get("host")
+    if host is None:
+        if modern:
+            raise HttpError(400, "expected one Host field, got none")
+    elif _host(host) is None:
         raise HttpError(400, "the Host field is not host or host:port")
+    if authority is not None:
+        fields = [("host", authority), *(field for field in fields if field[0] != "host")]
+    length, chunked = _body_framing(
+        table.get("content-length"), table.get("transfer-encoding"), modern, max_body_bytes
+    )
+    expects = False
+    if "expect" in table and modern:  # RFC 9110 section 10.1.1: ignored in HTTP/1.0
+        if _elements(table["expect"]) != ["100-continue"]:
+            raise HttpError(417, "the only expectation met here is 100-continue")
+        expects = chunked or length > 0
+    keep_alive, upgrade = modern, False
+    if "connection" in table:
+        options = _elements(table["connection"])
+        keep_alive = "close" not in options and (modern or "keep-alive" in options)
+        # RFC 9110 section 7.8: an upgrade asked for in HTTP/1.0 must be ignored.
+        upgrade = (
+            modern
+            and method == "GET"
+            and "upgrade" in options
+            and "websocket" in _elements(table.get("upgrade", ""))
+        )
+    request = Request(method, target, path, query, tuple(fields), version, keep_alive, upgrade, b"")
+    return _Head(raw, len(raw), request, length, chunked, expects, upgrade or not keep_alive)
 
 
-def _body_framing(framing: dict[str, list[str]], modern: bool, limit: int) -> tuple[int, bool]:
+def _join(fields: list[tuple[str, str]]) -> dict[str, str]:
+    """Join the values of repeated fields, and refuse those that framing and routing depend on."""
+    table: dict[str, str] = {}
+    for name, value in fields:
+        if name not in table:
+            table[name] = value
+        elif name in _ONCE:
+            raise HttpError(400, f"the {name} field appears more than once")
+        else:
+            table[name] += "," + value
+    return table
+
+
+def _body_framing(length: str | None, coding: str | None, modern: bool, limit: int) -> tuple[int, bool]:
     """Length of the body, and whether it is chunked instead; RFC 9112 section 6.3."""
-    lengths = framing.get("content-length")
-    codings = framing.get("transfer-encoding")
-    if codings is not None:
+    if coding is not None:
         if not modern:
             raise HttpError(400, "Transfer-Encoding in an HTTP/1.0 request")
-        if lengths is not None:
+        if length is not None:
             raise HttpError(400, "both Content-Length and Transfer-Encoding")
-        names = [name.strip(" \t").lower() for name in ",".join(codings).split(",")]
+        names = [name.strip(" \t").lower() for name in coding.split(",")]
         if names == ["chunked"]:
             return 0, True
         if names[-1] == "chunked" and "chunked" not in names[:-1]:
             raise HttpError(501, "the only transfer coding spoken here is chunked")
         raise HttpError(400, "expected chunked as the last transfer coding, once")
-    if lengths is None:
+    if length is None:
         return 0, False
-    if len(lengths) > 1:
-        raise HttpError(400, "more than one Content-Length")
-    if _digits(lengths[0]) is None:
+    if _digits(length) is None:
         raise HttpError(400, "expected digits as Content-Length")
-    digits = lengths[0].lstrip("0") or "0"
-    if len(digits) > 19 or int(digits) > limit:
+    digits = length.lstrip("0") or "0"
+    if len(digits) > 19 or int(digits) > limit:  # int() itself refuses thousands of digits
         raise _body_too_large(limit)
     return int(digits), False
 
 
-def _expects(values: Sequence[str], modern: bool) -> bool:
-    if not values or not modern:  # RFC 9110 section 10.1.1: ignored in HTTP/1.0
-        return False
-    if _elements(values) != ["100-continue"]:
-        raise HttpError(417, "the only expectation met here is 100-continue")
-    return True
-
-
-def _elements(values: Sequence[str]) -> list[str]:
+def _elements(value: str) -> list[str]:
     """Members of a comma-separated field, in lower case; RFC 9110 section 5.6.1."""
-    if not values:
-        return []
-    return [name for part in ",".join(values).lower().split(",") if (name := part.strip(" \t"))]
+    return [name for part in value.lower().split(",") if (name := part.strip(" \t"))]
 
 
 def serialize_response(
