@@ -236,30 +236,33 @@ class RequestParser:
                 respond with `error.status`, then close.
         """
         phase = self.phase
+        known = None
         if phase is _IDLE:
-            known = self._remembered
             buffer = self._buffer
             if not buffer and not self._eof:
                 return None
             # A client that keeps its connection sends the same head again and again. Equal bytes
             # have equal meaning, so one comparison stands for the whole grammar.
-            if known is not None and buffer.startswith(known.raw):
-                end = known.size + known.content_length
-                length = len(buffer)
-                if length < end:
-                    return self._start(known)
-                request = known.request
-                if known.content_length:
-                    request = _with_body(request, bytes(buffer[known.size : end]))
-                if length == end:
-                    buffer.clear()
+            known = self._remembered
+            if known is not None:
+                if buffer.startswith(known.raw):
+                    end = known.size + known.content_length
+                    length = len(buffer)
+                    if length >= end:
+                        request = known.request
+                        if end > known.size:
+                            request = _with_body(request, bytes(buffer[known.size : end]))
+                        if length == end:
+                            buffer.clear()
+                        else:
+                            del buffer[:end]
+                        return request
                 else:
-                    del buffer[:end]
-                return request
+                    known = None
         elif phase is _DONE or phase is _DEAD:
             return None
         try:
-            event = self._advance()
+            event = self._advance() if known is None else self._start(known)
             if event is None and self._eof and self.phase is not _DONE:
                 if self.phase is not _IDLE or self._buffer:
                     raise HttpError(400, "the connection ended inside a request")
