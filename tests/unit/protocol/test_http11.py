@@ -704,8 +704,8 @@ def seconds_for(stream: bytes, piece: int, make: Callable[[], RequestParser] = R
 def test_time_grows_with_the_bytes_and_not_faster(head: bytes, unit: bytes, tail: bytes, piece: int) -> None:
     """Eight times the bytes take about eight times as long, not sixty-four times."""
     make = lambda: RequestParser(max_head_bytes=1_000_000)  # noqa: E731
-    small = min(seconds_for(head + unit * 4_000 + tail, piece, make) for _ in range(3))
-    large = min(seconds_for(head + unit * 32_000 + tail, piece, make) for _ in range(3))
+    small = min(seconds_for(head + unit * 1_500 + tail, piece, make) for _ in range(3))
+    large = min(seconds_for(head + unit * 12_000 + tail, piece, make) for _ in range(3))
     assert large < 24 * small + 0.02
 
 
