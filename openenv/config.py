@@ -18,7 +18,16 @@ from typing import Any
 
 from openenv.errors import ConcurrencyConfigurationError, ConfigurationError
 
-__all__ = ["DEFAULT_CAPACITY", "KNOBS", "Config", "Knob", "effective_capacity", "environ", "resolve"]
+__all__ = [
+    "DEFAULT_CAPACITY",
+    "KNOBS",
+    "Config",
+    "Knob",
+    "effective_capacity",
+    "environ",
+    "huggingface_token",
+    "resolve",
+]
 
 DEFAULT_CAPACITY = 100
 """Sessions that a server holds when nobody said a number and the environment can do several."""
@@ -412,3 +421,18 @@ def effective_capacity(max_concurrent_envs: int | None, concurrent: bool, enviro
     if max_concurrent_envs > 1 and not concurrent:
         raise ConcurrencyConfigurationError(environment_name, max_concurrent_envs)
     return max_concurrent_envs
+
+
+def huggingface_token() -> str | None:
+    """The Hugging Face token of this machine: a variable, else the file that `hf auth login` wrote."""
+    variables = environ()
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        if token := variables.get(name, "").strip():
+            return token
+    cache = variables.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    home = variables.get("HF_HOME") or os.path.join(cache, "huggingface")
+    try:
+        with open(variables.get("HF_TOKEN_PATH") or os.path.join(home, "token"), encoding="utf-8") as file:
+            return file.read().strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None

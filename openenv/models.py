@@ -314,9 +314,22 @@ class StepResult(Generic[ObsT]):
         reward: In the environment's own unit, or None.
         done: True once the episode is over.
         metadata: The observation's metadata where it is not empty, else None.
+        truncated: True once the episode is over by a limit, not by the task.
     """
 
     observation: ObsT
     reward: float | None = None
     done: bool = False
     metadata: dict[str, Any] | None = None
+    truncated: bool = False
+
+    @property
+    def terminated(self) -> bool:
+        """Whether the task itself ended the episode, not a limit."""
+        return self.done and not self.truncated
+
+    def as_gymnasium(self) -> tuple[ObsT, float, bool, bool, dict[str, Any]]:
+        """The 5-tuple of Gymnasium: observation, reward (0.0 where there is none), terminated,
+        truncated, info (the metadata)."""
+        reward = 0.0 if self.reward is None else float(self.reward)
+        return self.observation, reward, self.terminated, self.truncated, self.metadata or {}

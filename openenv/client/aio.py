@@ -1,0 +1,398 @@
+"""Channels on an event loop, asyncio's or uvloop's: a protocol straight on its transport.
+
+One future per ask and nothing else: no lock, queue, task or timer. The one timer of a channel
+stands at the earliest deadline that was ever set and looks, when it goes off, whether there still
+is something to give up. Turns are queued only while more than one task asks.
+
+Knows nothing about message contents. Limits: at most ``_MAX_OPENING`` handshakes at a time per
+loop, so that opening thousands of sessions at once does not overflow a server's accept queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import get_running_loop
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from math import inf
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+from openenv.client.address import Address
+from openenv.client.channel import Options, lost_error, tls_context
+from openenv.errors import ConnectError, ProtocolError, ReplyTimeoutError
+from openenv.protocol.client_websocket import WebSocketClient
+from openenv.protocol.http_client import Response, ResponseParser
+
+__all__ = ["AsyncChannel", "AsyncNetwork"]
+
+_MAX_OPENING = 64
+_CLOSE_MESSAGE = b'{"type":"close"}'
+
+T = TypeVar("T")
+
+_gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
+class AsyncNetwork:
+    """Connections on whichever event loop is running."""
+
+    def __init__(self) -> None:
+        self._turn: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+
+    @asynccontextmanager
+    async def limit(self, timeout_s: float) -> AsyncIterator[None]:
+        """See `Network.limit`. The time starts when the loop lets one more handshake begin."""
+        loop = get_running_loop()
+        gate = _gates.get(loop)
+        if gate is None:
+            gate = _gates[loop] = asyncio.Semaphore(_MAX_OPENING)
+        async with gate, asyncio.timeout(timeout_s):
+            yield
+
+    def turn(self) -> AbstractAsyncContextManager[Any]:
+        """See `Network.turn`."""
+        loop = get_running_loop()
+        if self._turn is None or self._turn[0] is not loop:
+            self._turn = (loop, asyncio.Lock())
+        return self._turn[1]
+
+    async def dial(self, address: Address) -> AsyncLink:
+        """See `Network.dial`."""
+        loop = get_running_loop()
+        _, link = await loop.create_connection(
+            lambda: AsyncLink(loop),
+            address.host,
+            address.port,
+            ssl=tls_context() if address.secure else None,
+            server_hostname=address.host if address.secure else None,
+        )
+        return link
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """See `Network.call`."""
+        return await asyncio.to_thread(function)
+
+
+class AsyncLink(asyncio.Protocol):
+    """One connection while it speaks HTTP."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._parser = ResponseParser()
+        self._transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[Response] = loop.create_future()
+        self._gone: asyncio.Future[None] = loop.create_future()
+        self._rest: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the loop."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the loop."""
+        if self._answer.done():
+            self._rest.append(data)
+            return
+        try:
+            response = self._parser.receive_data(data)
+        except ProtocolError as error:
+            self._answer.set_exception(error)
+            return
+        if response is not None:
+            self._rest.append(self._parser.rest)
+            self._answer.set_result(response)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop."""
+        if not self._answer.done():
+            response = self._parser.receive_eof() if exc is None else None
+            if response is not None:
+                self._answer.set_result(response)
+            else:
+                self._answer.set_exception(exc or ConnectionResetError("closed before it answered"))
+        if not self._gone.done():
+            self._gone.set_result(None)
+
+    async def exchange(self, request: bytes) -> Response:
+        """See `Link.exchange`."""
+        assert self._transport is not None
+        self._transport.write(request)
+        return await self._answer
+
+    def upgrade(self, wire: WebSocketClient, url: str, options: Options, takes_timeout: bool) -> AsyncChannel:
+        """See `Link.upgrade`."""
+        assert self._transport is not None
+        channel = AsyncChannel(self._loop, self._transport, wire, url, options, takes_timeout)
+        self._transport.set_protocol(channel)
+        rest = b"".join(self._rest)
+        if rest:
+            channel.data_received(rest)
+        if self._gone.done():
+            channel.connection_lost(None)
+        return channel
+
+    async def close(self) -> None:
+        """See `Link.close`."""
+        assert self._transport is not None
+        self._transport.abort()
+        if self._answer.done() and not self._answer.cancelled():
+            self._answer.exception()
+        await asyncio.shield(self._gone)
+
+
+class AsyncChannel(asyncio.Protocol):
+    """One session on an event loop. Used by tasks of that loop only."""
+
+    __slots__ = (
+        "_beat_timer",
+        "_busy",
+        "_deadline",
+        "_gone",
+        "_heard",
+        "_inbox",
+        "_loop",
+        "_lost",
+        "_options",
+        "_owed",
+        "_pinged_at",
+        "_timer",
+        "_timer_at",
+        "_transport",
+        "_turns",
+        "_url",
+        "_waiter",
+        "_wire",
+        "asked",
+        "takes_timeout",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        transport: asyncio.Transport,
+        wire: WebSocketClient,
+        url: str,
+        options: Options,
+        takes_timeout: bool,
+    ) -> None:
+        self.takes_timeout = takes_timeout
+        self.asked = False
+        self._loop = loop
+        self._transport = transport
+        self._wire = wire
+        self._url = url
+        self._options = options
+        self._lost: str | None = None
+        self._waiter: asyncio.Future[bytes] | None = None
+        # Replies that nobody waits for any longer, and messages that nobody asked for.
+        self._owed = 0
+        self._inbox: deque[bytes] = deque()
+        self._busy = False
+        self._turns: deque[asyncio.Future[None]] = deque()
+        self._deadline = inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = inf
+        self._heard = False
+        self._pinged_at: float | None = None
+        self._beat_timer: asyncio.TimerHandle | None = None
+        self._gone: asyncio.Future[None] | None = None
+        if options.ping_interval_s is not None:
+            self._beat_timer = loop.call_later(options.ping_interval_s, self._beat)
+
+    def is_usable(self) -> bool:
+        """See `Channel.is_usable`."""
+        return (self._lost is None or len(self._inbox) > 0) and get_running_loop() is self._loop
+
+    def loss(self) -> ConnectError:
+        """See `Channel.loss`."""
+        return lost_error(self._url, self._lost or "the session belongs to another event loop")
+
+    async def ask(self, message: bytes, timeout_s: float | None) -> bytes:
+        """See `Channel.ask`."""
+        if self._busy:
+            await self._take_turn()
+        self._busy = True
+        waiter: asyncio.Future[bytes] | None = None
+        try:
+            if self._inbox:
+                return self._inbox.popleft()
+            if self._lost is not None:
+                raise self.loss()
+            self.asked = True
+            self._waiter = waiter = self._loop.create_future()
+            self._transport.write(self._wire.text_frame(message))
+            if timeout_s is None:
+                self._deadline = inf
+            else:
+                self._deadline = deadline = self._loop.time() + timeout_s
+                if deadline < self._timer_at:
+                    self._set_timer(deadline)
+            return await waiter
+        finally:
+            # Still there only if the caller was cancelled and no reply has come since.
+            if self._waiter is not None and self._waiter is waiter:
+                self._waiter = None
+                self._owed += 1
+            self._busy = False
+            if self._turns:
+                self._give_turn()
+
+    async def _take_turn(self) -> None:
+        turn = self._loop.create_future()
+        self._turns.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._turns.remove(turn)
+            else:
+                self._busy = False
+                self._give_turn()
+            raise
+
+    def _give_turn(self) -> None:
+        """Hand over to who waits longest; ``_busy`` stays set so that nobody slips in between."""
+        while self._turns:
+            turn = self._turns.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                self._busy = True
+                return
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the loop."""
+        self._heard = True
+        message = self._wire.receive_whole(data)
+        if message is not None:
+            waiter = self._waiter
+            if waiter is not None and not self._owed:
+                self._waiter = None
+                if not waiter.done():
+                    waiter.set_result(message)
+            else:
+                self._take(message)
+            return
+        wire = self._wire
+        for message in wire.receive_data(data):
+            self._take(message)
+        out = wire.data_to_send()
+        if out:
+            self._transport.write(out)
+        if wire.closed is not None and self._lost is None:
+            code, reason = wire.closed
+            self._lose(f"the server closed the session ({code}{' ' + reason if reason else ''})")
+            # The server closes the TCP connection first (RFC 6455 section 7.1.1), if it is alive.
+            self._loop.call_later(self._options.close_timeout_s, self._transport.abort)
+
+    def _take(self, message: bytes) -> None:
+        if self._owed:
+            self._owed -= 1
+        elif self._waiter is not None:
+            waiter, self._waiter = self._waiter, None
+            if not waiter.done():
+                waiter.set_result(message)
+        else:
+            self._inbox.append(message)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop."""
+        self._wire.receive_eof()
+        self._lose(f"the connection was lost ({exc})" if exc else "the server closed the connection")
+        self._stop_timers()
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+
+    def _lose(self, why: str) -> None:
+        if self._lost is None:
+            self._lost = why
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(self.loss())
+
+    def _set_timer(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self._loop.call_at(at, self._look_at_deadline)
+
+    def _look_at_deadline(self) -> None:
+        self._timer = None
+        self._timer_at = inf
+        waiter = self._waiter
+        if waiter is None:
+            return
+        if self._loop.time() < self._deadline:
+            if self._deadline < inf:
+                self._set_timer(self._deadline)
+            return
+        self._waiter = None
+        self._owed += 1
+        if not waiter.done():
+            waiter.set_exception(ReplyTimeoutError(f"{self._url}: no reply in time; a late one is dropped"))
+
+    def _beat(self) -> None:
+        """Ping a server that was silent for an interval; give up one that stays silent.
+
+        A loop that was blocked runs this late, but reads what has arrived meanwhile first.
+        """
+        options = self._options
+        assert options.ping_interval_s is not None
+        now = self._loop.time()
+        if self._heard:
+            self._heard = False
+            self._pinged_at = None
+            wait = options.ping_interval_s
+        elif self._pinged_at is None:
+            self._pinged_at = now
+            self._wire.send_ping()
+            self._transport.write(self._wire.data_to_send())
+            wait = options.ping_timeout_s or options.ping_interval_s
+        elif options.ping_timeout_s is not None and now >= self._pinged_at + options.ping_timeout_s:
+            self._lose(f"no pong within {options.ping_timeout_s:g} s")
+            self._transport.abort()
+            return
+        else:
+            wait = options.ping_timeout_s or options.ping_interval_s
+        self._beat_timer = self._loop.call_later(wait, self._beat)
+
+    def _stop_timers(self) -> None:
+        for timer in (self._timer, self._beat_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._beat_timer = None
+        self._timer_at = inf
+
+    async def close(self) -> None:
+        """See `Channel.close`."""
+        if get_running_loop() is not self._loop:
+            self.abandon()
+            return
+        if self._transport.is_closing():
+            return
+        self._gone = gone = self._loop.create_future()
+        self._stop_timers()
+        try:
+            if self._lost is None:
+                self._transport.write(self._wire.text_frame(_CLOSE_MESSAGE))
+                if self._owed or self._waiter is not None:
+                    # The server is still at work on something: it may not look for a while.
+                    self._wire.send_close()
+                    self._transport.write(self._wire.data_to_send())
+            async with asyncio.timeout(self._options.close_timeout_s):
+                await asyncio.shield(gone)
+        except TimeoutError:
+            pass
+        finally:
+            if not gone.done():
+                self._lose("the session was closed")
+                self._transport.abort()
+                await asyncio.shield(gone)
+
+    def abandon(self) -> None:
+        """See `Channel.abandon`."""
+        if not self._loop.is_closed():
+            self._stop_timers()
+            self._transport.abort()

@@ -1,0 +1,549 @@
+"""The client of one session: reset, step, state, close.
+
+In: a base URL, and actions as objects or dicts. Out: `StepResult` and states as objects or dicts.
+The coroutines named ``_..._async`` are written once and run on an event loop or on a blocking socket,
+whichever `EnvClient` was first used with; ``reset``, ``step`` and the others pick the way. It knows
+nothing about sockets, frames and loops.
+
+Reference: ``wire.md`` sections 1, 2, 6 and 8.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from asyncio import CancelledError, get_running_loop
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+
+from openenv.client.address import Address
+from openenv.client.aio import AsyncNetwork
+from openenv.client.blocking import BlockingNetwork
+from openenv.client.channel import Channel, Network, Options, fetch, open_channel
+from openenv.client.payloads import dump_action, loader_of, type_arguments
+from openenv.client.replies import load_reply
+from openenv.codec import decode, encode
+from openenv.config import environ
+from openenv.errors import ConnectError, RemoteError
+from openenv.models import StepResult
+from openenv.schema import jsonable
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from openenv.client.sync import SyncEnvClient
+
+__all__ = ["EnvClient"]
+
+ActT = TypeVar("ActT")
+ObsT = TypeVar("ObsT")
+StateT = TypeVar("StateT")
+T = TypeVar("T")
+
+_MODES = ("simulation", "production")
+_ASYNC, _SYNC = "async", "sync"
+# What our servers are given beyond a step's own timeout to say that it was exceeded.
+_GRACE_S = 5.0
+
+
+class EnvClient(Generic[ActT, ObsT, StateT]):
+    """One session with an environment's server.
+
+    Three type parameters make a whole client::
+
+        class EchoEnv(EnvClient[EchoAction, EchoObservation, State]):
+            pass
+
+        async with EchoEnv(base_url="http://localhost:8000") as client:
+            result = await client.reset()
+
+        with EchoEnv(base_url="http://localhost:8000").sync() as client:
+            result = client.reset()
+
+    ``with EchoEnv(...) as client`` is the latter, shorter. A client is used one way, decided by its
+    first use: on an event loop, calls give awaitables; anywhere else, results. Classes may be ours,
+    pydantic's, plain dataclasses, or ``dict`` for payloads as they are. Clients that need more than
+    their types override ``_step_payload``, ``_parse_result`` or ``_parse_state``.
+
+    Calls on one client run one at a time, in order; several clients never wait for one another. A
+    session that is lost (the server ended it or went away) stays lost until ``reset``: ``step`` and
+    ``state`` raise `ConnectError`, because the episode that they belong to is gone.
+
+    Args:
+        base_url: ``http``, ``https``, ``ws`` or ``wss`` URL of the server, a path before its routes
+            included. None only with a ``provider``, which is then started on the first connect.
+        connect_timeout_s: Seconds for connecting, handshake included, > 0.
+        message_timeout_s: Seconds that a reply may take, > 0; None waits for ever.
+        max_message_size_mb: Largest reply accepted, in MiB.
+        websocket_ping_interval_s: Seconds of silence after which the server is pinged; None: never.
+        websocket_ping_timeout_s: Seconds that it may take to answer that; None: for ever.
+        provider: What starts the server and stops it on ``close``.
+        mode: ``simulation`` (default) or ``production``; None reads ``OPENENV_CLIENT_MODE``.
+        headers: Header fields to send with every request.
+        token: Bearer token. To ``https://*.hf.space``, and to nobody else, the Hugging Face token of
+            this machine is sent where neither this nor an ``Authorization`` header is given.
+
+    Raises:
+        ValueError: Neither ``base_url`` nor ``provider``, or one that cannot be used.
+    """
+
+    # Coroutine methods that wait for nothing but the channel, so that a blocking one can run them.
+    _channel_only: ClassVar[frozenset[str]] = frozenset(
+        {
+            "_close_async",
+            "_connect_async",
+            "_disconnect_async",
+            "_metadata_async",
+            "_request_async",
+            "_reset_async",
+            "_schema_async",
+            "_send_and_receive",
+            "_state_async",
+            "_step_async",
+        }
+    )
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        connect_timeout_s: float = 10.0,
+        message_timeout_s: float | None = 60.0,
+        max_message_size_mb: float = 100.0,
+        websocket_ping_interval_s: float | None = 20.0,
+        websocket_ping_timeout_s: float | None = 20.0,
+        provider: Any = None,
+        mode: str | None = None,
+        headers: dict[str, str] | None = None,
+        token: str | None = None,
+    ) -> None:
+        if base_url is None and provider is None:
+            raise ValueError(f"{type(self).__name__} needs a base_url or a provider")
+        self._mode = _check_mode(mode)
+        self._options = Options(
+            connect_timeout_s=connect_timeout_s,
+            max_message_bytes=int(max_message_size_mb * 1024 * 1024),
+            ping_interval_s=websocket_ping_interval_s,
+            ping_timeout_s=websocket_ping_timeout_s,
+            headers=tuple((headers or {}).items()),
+            token=token,
+        )
+        self._message_timeout = message_timeout_s
+        self._provider = provider
+        self._provider_runs = base_url is not None and provider is not None
+        self._starts_provider = base_url is None
+        self._base_url: str | None = None
+        self._address: Address | None = None
+        self._query = ""
+        if base_url is not None:
+            self._set_base_url(base_url)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Everything of a client that is not settings."""
+        self._channel: Channel | None = None
+        self._execution: str | None = None
+        self._network: Network | None = None
+        self._driver: int | None = None
+        self._children: list[EnvClient[ActT, ObsT, StateT]] = []
+        arguments = (*type_arguments(type(self), EnvClient), Any, Any, Any)
+        self._load_observation = loader_of(arguments[1])
+        self._load_state = loader_of(arguments[2])
+
+    @property
+    def base_url(self) -> str | None:
+        """The server's URL without a trailing slash; None until a provider has started it."""
+        return self._base_url
+
+    @property
+    def mode(self) -> str:
+        """``simulation`` or ``production``."""
+        return self._mode
+
+    def _set_base_url(self, base_url: str) -> None:
+        self._address = Address.parse(base_url)
+        self._base_url = base_url.rstrip("/")
+
+    # What subclasses may override
+
+    def _step_payload(self, action: ActT) -> dict[str, Any]:
+        """The action's fields, as JSON values or what `openenv.schema.jsonable` makes of them."""
+        payload: dict[str, Any] = dump_action(action)
+        return payload
+
+    def _parse_result(self, payload: dict[str, Any]) -> StepResult[ObsT]:
+        """The result in ``data`` of an observation reply. Keys that it does not know mean nothing."""
+        observation = payload.get("observation")
+        if not isinstance(observation, dict):
+            observation = {}
+        reward = payload.get("reward")
+        done = payload.get("done", False)
+        metadata = payload.get("metadata") or observation.get("metadata") or None
+        truncated = payload.get("truncated", False)
+        load = self._load_observation
+        if load is not None:
+            values = {**observation, "done": done, "reward": reward}
+            if metadata is not None:
+                values["metadata"] = metadata
+            if truncated:
+                values["truncated"] = True
+            observation = load(values)
+        return StepResult(cast(ObsT, observation), reward, done, metadata, truncated)
+
+    def _parse_state(self, payload: dict[str, Any]) -> StateT:
+        """The state in ``data`` of a state reply."""
+        load = self._load_state
+        return cast(StateT, payload if load is None else load(payload))
+
+    # The coroutines, for either kind of channel
+
+    async def _ask(self, message: bytes, timeout_s: float | None) -> Any:
+        channel = self._channel
+        if channel is None or not channel.is_usable():
+            channel = await self._usable_channel()
+        return load_reply(await channel.ask(message, timeout_s))
+
+    async def _usable_channel(self) -> Channel:
+        if self._channel is not None and self._channel.asked:
+            raise self._channel.loss()
+        await self._connect_async()
+        assert self._channel is not None
+        return self._channel
+
+    async def _send_and_receive(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Ask anything; ``{"data": ...}`` of the reply."""
+        return {"data": await self._ask(encode(message, jsonable), self._message_timeout)}
+
+    async def _connect_async(self) -> Self:
+        network = self._the_network()
+        async with network.turn():
+            channel = self._channel
+            if channel is not None:
+                if channel.is_usable():
+                    return self
+                self._channel = None
+                channel.abandon()
+            try:
+                if self._address is None:
+                    await network.call(self._start_provider)
+                assert self._address is not None
+                self._channel = await open_channel(network, self._address, self._query, self._options)
+            except (Exception, CancelledError):
+                # Nobody may ever hold a client whose server has just been started for it.
+                if self._starts_provider:
+                    with suppress(Exception):
+                        await network.call(self._stop_provider)
+                raise
+        return self
+
+    async def _reset_async(self, *, timeout_s: float | None = None, **kwargs: Any) -> StepResult[ObsT]:
+        head = b'{"type":"reset","data":' + encode(kwargs, jsonable)
+        channel = self._channel
+        if channel is not None and channel.is_usable():
+            try:
+                return self._parse_result(await self._ask(*self._finish(head, timeout_s)))
+            except ConnectError:
+                # A new episode needs nothing of the old session, so that losing it is no news.
+                if self._channel is channel and channel.is_usable():
+                    raise
+        await self._connect_async()
+        return self._parse_result(await self._ask(*self._finish(head, timeout_s)))
+
+    async def _step_async(
+        self, action: ActT, timeout_s: float | None = None, **kwargs: Any
+    ) -> StepResult[ObsT]:
+        head = b'{"type":"step","data":' + encode(self._step_payload(action), jsonable)
+        if timeout_s is None:
+            return self._parse_result(await self._ask(head + b"}", self._message_timeout))
+        if self._channel is None:
+            await self._connect_async()
+        return self._parse_result(await self._ask(*self._finish(head, timeout_s)))
+
+    def _finish(self, head: bytes, timeout_s: float | None) -> tuple[bytes, float | None]:
+        """The message and how long to wait: a server that keeps time itself is asked to."""
+        if timeout_s is None:
+            return head + b"}", self._message_timeout
+        if timeout_s <= 0:
+            raise ValueError(f"expected timeout_s > 0, got {timeout_s}")
+        if self._channel is not None and self._channel.takes_timeout:
+            return head + b',"timeout_s":' + encode(timeout_s) + b"}", timeout_s + _GRACE_S
+        return head + b"}", timeout_s
+
+    async def _state_async(self) -> StateT:
+        return self._parse_state(await self._ask(b'{"type":"state"}', self._message_timeout))
+
+    async def _schema_async(self) -> dict[str, Any]:
+        schema: dict[str, Any] = await self._request_async("GET", "/schema")
+        return schema
+
+    async def _metadata_async(self) -> dict[str, Any]:
+        metadata: dict[str, Any] = await self._request_async("GET", "/metadata")
+        return metadata
+
+    async def _request_async(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask a route of the server over HTTP; the JSON value that it answers with.
+
+        Raises:
+            RemoteError: The status is not 200; ``code`` is the status, ``data`` the body.
+            ConnectError: There was no answer.
+        """
+        if self._address is None:
+            await self._connect_async()
+        assert self._address is not None
+        content = b"" if body is None else encode(body, jsonable)
+        timeout_s = self._message_timeout or self._options.connect_timeout_s
+        response = await fetch(
+            self._the_network(), self._address, method, path, content, self._options, timeout_s
+        )
+        if response.status != 200:
+            text = response.body.decode("utf-8", "replace")
+            raise RemoteError(
+                f"{method} {self._address.url(path)}: {response.status} {response.reason}: {text[:300]}",
+                str(response.status),
+                {"body": text},
+            )
+        return decode(response.body)
+
+    async def _disconnect_async(self) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+    async def _close_async(self) -> None:
+        children, self._children = self._children, []
+        try:
+            for child in children:
+                await child._close_async()
+            await self._disconnect_async()
+        finally:
+            if self._provider is not None:
+                await self._the_network().call(self._stop_provider)
+
+    # Providers
+
+    def _start_provider(self) -> None:
+        provider = self._provider
+        if hasattr(provider, "start_container"):
+            base_url = provider.start_container()
+            self._provider_runs = True
+            provider.wait_for_ready(base_url)
+        else:
+            base_url = provider.start()
+            self._provider_runs = True
+            provider.wait_for_ready()
+        self._set_base_url(base_url)
+
+    def _stop_provider(self) -> None:
+        if not self._provider_runs:
+            return
+        provider = self._provider
+        (provider.stop_container if hasattr(provider, "stop_container") else provider.stop)()
+        self._provider_runs = False
+        if self._starts_provider:
+            self._address = self._base_url = None
+
+    # One way or the other
+
+    def _the_network(self) -> Network:
+        if self._network is None:
+            self._network = BlockingNetwork() if self._execution == _SYNC else AsyncNetwork()
+        return self._network
+
+    def _claim(self, execution: str) -> None:
+        """Settle on one way of use.
+
+        Raises:
+            RuntimeError: The other way was taken before.
+        """
+        if self._execution == execution:
+            return
+        if self._execution is not None and (execution == _ASYNC or _loop_runs()):
+            raise RuntimeError(
+                f"this client is used in the {self._execution} way; make another one for {execution} code"
+            )
+        # A client that was only connected on a loop that has ended may go on without one.
+        if self._channel is not None:
+            self._channel.abandon()
+        self._execution = execution
+        self._network = None
+
+    def _blocking(self) -> BlockingNetwork:
+        self._claim(_SYNC)
+        network = self._the_network()
+        assert isinstance(network, BlockingNetwork)
+        return network
+
+    def _dispatch(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """An awaitable on a running loop, the result itself anywhere else."""
+        if (self._execution == _ASYNC and _loop_runs()) or self._driver == threading.get_ident():
+            return getattr(self, name)(*args, **kwargs)
+        if self._execution != _SYNC and _loop_runs():
+            return _Pending(self, lambda: getattr(self, name)(*args, **kwargs))
+        return self._blocking().drive(getattr(self, name)(*args, **kwargs))
+
+    def connect(self) -> Coroutine[Any, Any, Self]:
+        """Open the session now rather than with the first call; nothing happens if it is open.
+
+        Raises:
+            ConnectError: It cannot be opened; the message names the URL and the reason.
+        """
+        return cast(Coroutine[Any, Any, "Self"], self._dispatch("_connect_async"))
+
+    def reset(self, **kwargs: Any) -> Coroutine[Any, Any, StepResult[ObsT]]:
+        """Start an episode, in a new session if the old one is gone.
+
+        Args:
+            **kwargs: Go to the environment's ``reset``: ``seed``, ``episode_id`` and its own;
+                ``timeout_s`` is as in ``step``.
+
+        Returns:
+            The first observation.
+
+        Raises:
+            ConnectError: There is no session to be had.
+            SessionCapacityError: The server holds as many sessions as it may.
+            EnvironmentFactoryError: The server could not make an environment.
+            AuthorError: The environment's ``reset`` raised.
+            ReplyTimeoutError: No reply in time.
+        """
+        return cast(Coroutine[Any, Any, StepResult[ObsT]], self._dispatch("_reset_async", **kwargs))
+
+    def step(
+        self, action: ActT, timeout_s: float | None = None, **kwargs: Any
+    ) -> Coroutine[Any, Any, StepResult[ObsT]]:
+        """Apply one action and give back what the environment shows next.
+
+        Args:
+            action: An object of the client's action class, or a dict with its fields.
+            timeout_s: Seconds that it may take, > 0; None is ``message_timeout_s``.
+            **kwargs: Nothing; there for callers of other clients.
+
+        Returns:
+            observation: An object of the client's observation class, or a dict.
+            reward: In the environment's own unit, or None.
+            done: True once the episode is over.
+
+        Raises:
+            SchemaError: The action does not fit (nothing ran), or the reply does not.
+            AuthorError: The environment's ``step`` raised. The session stands.
+            StepTimeoutError: The server gave the step up after ``timeout_s``.
+            ReplyTimeoutError: No reply in time. The session stands; a late reply is dropped.
+            ConnectError: The session, and the episode with it, is gone.
+        """
+        if self._execution == _ASYNC:
+            return self._step_async(action, timeout_s)
+        return cast(Coroutine[Any, Any, StepResult[ObsT]], self._dispatch("_step_async", action, timeout_s))
+
+    def state(self) -> Coroutine[Any, Any, StateT]:
+        """Where the episode stands. Raises what ``step`` raises."""
+        return cast(Coroutine[Any, Any, StateT], self._dispatch("_state_async"))
+
+    def schema(self) -> Coroutine[Any, Any, dict[str, Any]]:
+        """The server's JSON Schemas, by ``action``, ``observation``, ``state``."""
+        return cast(Coroutine[Any, Any, dict[str, Any]], self._dispatch("_schema_async"))
+
+    def metadata(self) -> Coroutine[Any, Any, dict[str, Any]]:
+        """What the environment says about itself: name, description, version and so on."""
+        return cast(Coroutine[Any, Any, dict[str, Any]], self._dispatch("_metadata_async"))
+
+    def disconnect(self) -> Coroutine[Any, Any, None]:
+        """End the session and leave a provider running; nothing happens without a session."""
+        return cast(Coroutine[Any, Any, None], self._dispatch("_disconnect_async"))
+
+    def close(self) -> Coroutine[Any, Any, None]:
+        """End the session, those made by ``new_session``, and stop the provider. Idempotent."""
+        return cast(Coroutine[Any, Any, None], self._dispatch("_close_async"))
+
+    def new_session(self) -> Coroutine[Any, Any, Self]:
+        """Another session with the same server, as a client like this one, closed together with it."""
+        return cast(Coroutine[Any, Any, "Self"], self._dispatch("_new_session_async"))
+
+    async def _new_session_async(self) -> Self:
+        if self._address is None:
+            await self._connect_async()
+        child = copy.copy(self)
+        child._provider = None
+        child._provider_runs = child._starts_provider = False
+        child._begin()
+        child._execution = self._execution
+        if isinstance(self._network, BlockingNetwork):
+            child._blocking().drive(child._connect_async())
+        else:
+            await child._connect_async()
+        self._children.append(child)
+        return child
+
+    def sync(self) -> SyncEnvClient[ActT, ObsT, StateT]:
+        """The same client for code without ``await``: in any thread, inside a running loop or not."""
+        from openenv.client.sync import SyncEnvClient
+
+        return SyncEnvClient(self)
+
+    async def __aenter__(self) -> Self:
+        self._claim(_ASYNC)
+        return await self._connect_async()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._close_async()
+
+    def __enter__(self) -> SyncEnvClient[ActT, ObsT, StateT]:
+        # It is this client, on which calls now give results: for type checkers, a synchronous one.
+        self._blocking().drive(self._connect_async())
+        return cast("SyncEnvClient[ActT, ObsT, StateT]", self)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._blocking().drive(self._close_async())
+
+
+class _Pending(Generic[T]):
+    """A call on a running loop by a client of which nobody knows yet how it is used.
+
+    Awaited, it runs on the loop, and the client is asynchronous from then on. Looked into without
+    ``await``, as notebooks do, it runs at once, and the client is synchronous from then on.
+    """
+
+    def __init__(self, client: EnvClient[Any, Any, Any], make: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._client = client
+        self._make = make
+        self._results: list[T] = []
+
+    def __await__(self) -> Generator[Any, None, T]:
+        self._client._claim(_ASYNC)
+        return self._make().__await__()
+
+    def _result(self) -> T:
+        if not self._results:
+            self._results.append(self._client._blocking().drive(self._make()))
+        return self._results[0]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._result(), name)
+
+    def __getitem__(self, key: Any) -> Any:
+        return cast(Any, self._result())[key]
+
+    def __bool__(self) -> bool:
+        return bool(self._result())
+
+    def __repr__(self) -> str:
+        return repr(self._results[0]) if self._results else "<call that was neither awaited nor looked into>"
+
+
+def _loop_runs() -> bool:
+    try:
+        get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _check_mode(mode: str | None) -> str:
+    said = (mode or environ().get("OPENENV_CLIENT_MODE") or "simulation").lower()
+    if said not in _MODES:
+        raise ValueError(f"expected mode simulation or production, got {said!r}")
+    return said
