@@ -8,18 +8,19 @@ Reference: ``wire.md`` sections 2 and 8.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from openenv.codec import decode, encode
 from openenv.errors import InvalidJsonError, OpenEnvError, SchemaError, SessionError, UnknownTypeError
+from openenv.schema import jsonable
 
 __all__ = [
     "Message",
     "parse_message",
     "serialize_error",
     "serialize_observation",
-    "serialize_reply",
+    "serialize_rpc",
+    "serialize_state",
 ]
 
 
@@ -125,33 +126,36 @@ def serialize_reply(kind: str, data: Any, default: Callable[[Any], Any] | None =
 
 
 def serialize_observation(
-    observation: dict[str, Any],
-    reward: Any,
-    done: Any,
-    metadata: dict[str, Any] | None,
-    truncated: bool,
-    default: Callable[[Any], Any] | None = None,
+    observation: dict[str, Any], reward: Any, done: Any, metadata: dict[str, Any] | None
 ) -> bytes:
     """The reply to ``reset`` and ``step``.
 
     Args:
-        observation: Fields without reward and done.
+        observation: Fields without reward and done. ``truncated`` among them, where it is true, is
+            said beside ``done`` as well: a limit ended the episode.
         reward: In the environment's own unit, of the type that the environment gave it.
         done: Whether the episode is over.
         metadata: Beside the observation where it is not empty, else None.
-        truncated: Whether a limit ended the episode; said only when it did.
-        default: Makes JSON values of what has none.
     """
     data = {"observation": observation, "reward": reward, "done": done}
     if metadata:
         data["metadata"] = metadata
-    if truncated:
+    if observation.get("truncated") is True:
         data["truncated"] = True
-    return encode({"type": "observation", "data": data}, default)
+    return encode({"type": "observation", "data": data}, jsonable)
 
 
-def serialize_error(error: OpenEnvError, default: Callable[[Any], Any] | None = str) -> bytes:
+def serialize_state(state: Any) -> bytes:
+    """The reply to ``state``."""
+    return encode({"type": "state", "data": state}, jsonable)
+
+
+def serialize_rpc(response: dict[str, Any]) -> bytes:
+    """The reply to ``mcp``, holding one JSON-RPC response."""
+    return encode({"type": "mcp", "data": response}, jsonable)
+
+
+def serialize_error(error: OpenEnvError) -> bytes:
     """The reply that says what went wrong, ``{"message", "code", ...}``."""
-    return serialize_reply(
-        "error", {"message": error.message, "code": error.code, **error.extras()}, default
-    )
+    data = {"message": error.message, "code": error.code, **error.extras()}
+    return encode({"type": "error", "data": data}, str)

@@ -1,0 +1,101 @@
+"""What handlers work with: one context per worker, made when it starts to serve."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from openenv.codec import encode
+from openenv.config import Config
+from openenv.protocol.http11 import Request
+from openenv.schema import Schema, jsonable
+from openenv.session.pool import Capacity, SessionPool
+from openenv.session.runner import EnvironmentSpec, Mailbox, StatelessCalls
+
+__all__ = ["JSON", "Context", "Definition", "Handler", "Respond", "Response", "detail", "json_response"]
+
+JSON = (("content-type", "application/json"),)
+
+
+class Response(NamedTuple):
+    """An HTTP response, whole.
+
+    Attributes:
+        status: 200..599.
+        body: Bytes of the body.
+        headers: (name, value), without those that frame the response.
+    """
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = JSON
+
+
+def json_response(value: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = JSON) -> Response:
+    """A response that says `value` as JSON."""
+    return Response(status, encode(value, jsonable), headers)
+
+
+def detail(status: int, text: Any, headers: tuple[tuple[str, str], ...] = JSON) -> Response:
+    """A refusal, `{"detail": ...}`, as existing servers phrase it."""
+    return json_response({"detail": text}, status, headers)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Definition:
+    """What an application is about; the same in every worker.
+
+    Attributes:
+        env_name: The name in the Task API's paths.
+        environment: How to make an environment and what its actions are.
+        observation: Schema of what `step` gives.
+        reset_observation: Schema of what `reset` gives.
+        state: Schema of `state`.
+    """
+
+    env_name: str
+    environment: EnvironmentSpec
+    observation: Schema
+    reset_observation: Schema
+    state: Schema
+
+
+class Context:
+    """What a worker's handlers share.
+
+    Args:
+        definition: The application.
+        config: The settled knobs.
+        capacity: Where sessions get their slots.
+        loop: The running loop.
+    """
+
+    def __init__(
+        self,
+        definition: Definition,
+        config: Config,
+        capacity: Capacity,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        mailbox = Mailbox(loop)
+        self.definition = definition
+        self.config = config
+        self.capacity = capacity
+        self.loop = loop
+        self.pool = SessionPool(definition.environment, capacity, loop, mailbox)
+        self.stateless = StatelessCalls(definition.environment, mailbox, loop)
+        self.openapi: bytes | None = None
+
+    def close(self, when_empty: Callable[[], None]) -> None:
+        """Close every session, then call `when_empty`."""
+        self.stateless.close()
+        self.pool.close_all(when_empty)
+
+
+Respond = Callable[[Response], None]
+"""Given to a handler that answers `PENDING`: called on the loop with the response."""
+
+Handler = Callable[[Context, Request, Respond], Any]
+"""Gives a `Response`, or `PENDING` and the response later."""

@@ -1,0 +1,92 @@
+"""Which handler answers a path and a method. A path template may have `{name}` segments.
+
+HEAD is answered by what answers GET. Reference: RFC 9110 sections 9.3.2 and 15.5.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from openenv.app.context import Handler
+
+__all__ = ["Match", "Route", "Router"]
+
+
+class Route(NamedTuple):
+    """One row of the route table.
+
+    Attributes:
+        method: GET, POST, ... or WEBSOCKET.
+        path: `/step`, or a template such as `/{env_name}/splits`.
+        handler: What answers it.
+        control: Whether it steers an environment, and so is absent in production mode.
+        public: Whether `/openapi.json` shows it.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    control: bool = False
+    public: bool = True
+
+
+class Match(NamedTuple):
+    """What was found for a request.
+
+    Attributes:
+        handler: None where nothing answers that path and method.
+        allowed: Methods that the path knows; empty where the path itself is unknown.
+    """
+
+    handler: Handler | None
+    allowed: tuple[str, ...]
+
+
+class Router:
+    """Finds handlers.
+
+    Args:
+        routes: Earlier ones win over later ones.
+    """
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._exact: dict[str, dict[str, Handler]] = {}
+        self._templates: list[tuple[list[str], dict[str, Handler]]] = []
+        for route in routes:
+            if "{" in route.path:
+                self._add_template(route)
+            else:
+                self._exact.setdefault(route.path, {}).setdefault(route.method, route.handler)
+
+    def _add_template(self, route: Route) -> None:
+        segments = route.path.split("/")
+        for known, handlers in self._templates:
+            if known == segments:
+                handlers.setdefault(route.method, route.handler)
+                return
+        self._templates.append((segments, {route.method: route.handler}))
+
+    def find(self, method: str, path: str) -> Match:
+        """Find the handler of a request."""
+        handlers = self._exact.get(path)
+        if handlers is None:
+            handlers = self._find_template(path)
+            if handlers is None:
+                return Match(None, ())
+        handler = handlers.get("GET" if method == "HEAD" else method)
+        return Match(handler, () if handler is not None else _allowed(handlers))
+
+    def _find_template(self, path: str) -> dict[str, Handler] | None:
+        segments = path.split("/")
+        for known, handlers in self._templates:
+            if len(known) == len(segments) and all(
+                part == name or (name.startswith("{") and part)
+                for name, part in zip(known, segments, strict=True)
+            ):
+                return handlers
+        return None
+
+
+def _allowed(handlers: dict[str, Handler]) -> tuple[str, ...]:
+    return tuple(method for method in handlers if method != "WEBSOCKET")

@@ -1,0 +1,275 @@
+"""`/ws`: one client's WebSocket, holding one session.
+
+In: text messages, in order. Out: replies, in the same order, through a `Peer`. It knows nothing
+about frames or transports, so the same code answers on our own server and under any ASGI server.
+
+Reference: wire.md section 2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+from urllib.parse import parse_qs
+
+from openenv.app.context import Context
+from openenv.app.routes import mcp
+from openenv.errors import (
+    AuthorError,
+    EnvironmentFactoryError,
+    OpenEnvError,
+    SessionBrokenError,
+    SessionError,
+)
+from openenv.protocol.messages import (
+    parse_message,
+    serialize_error,
+    serialize_observation,
+    serialize_rpc,
+    serialize_state,
+)
+from openenv.session.runner import PENDING
+from openenv.session.session import Session
+
+__all__ = ["Peer", "SessionSocket"]
+
+logger = logging.getLogger("openenv.session")
+
+NORMAL, GOING_AWAY = 1000, 1001  # RFC 6455 section 7.4.1
+
+# Messages that may wait behind a running call before the peer is no longer read.
+_MAX_WAITING = 64
+
+
+class Peer(Protocol):
+    """The client's end, as a session socket sees it."""
+
+    def send(self, reply: bytes) -> None:
+        """Send one text message."""
+
+    def close(self, code: int) -> None:
+        """Start the closing handshake, after what was sent."""
+
+    def pause(self) -> None:
+        """Stop reading."""
+
+    def resume(self) -> None:
+        """Read again."""
+
+    @property
+    def is_writable(self) -> bool:
+        """False while the client does not read its replies."""
+
+
+class SessionSocket:
+    """Answers the messages of one WebSocket.
+
+    Args:
+        context: The worker's.
+        peer: Where replies go.
+    """
+
+    __slots__ = (
+        "_attached",
+        "_busy",
+        "_context",
+        "_draining",
+        "_ended",
+        "_paused",
+        "_peer",
+        "_session",
+        "_waiting",
+    )
+
+    def __init__(self, context: Context, peer: Peer) -> None:
+        self._context = context
+        self._peer = peer
+        self._session: Session | None = None
+        self._waiting: deque[bytes] | None = None
+        self._busy = True
+        self._paused = False
+        self._draining = False
+        self._ended = False
+        self._attached = False
+
+    def open(self, query: str) -> None:
+        """Take a session, once the opening handshake has succeeded.
+
+        Args:
+            query: The handshake's raw query; `session_id=ID` attaches to a session that exists.
+        """
+        try:
+            if "session_id" in query and (wanted := parse_qs(query).get("session_id")):
+                self._session = self._context.pool.attach(wanted[0])
+                self._attached = True
+                result = None
+            else:
+                self._session, result = self._context.pool.open(self._opened)
+        except OpenEnvError as error:
+            self._peer.send(self._error_reply(error))
+            return
+        if result is not PENDING:
+            self._busy = False
+
+    def _opened(self, result: Any, error: BaseException | None) -> None:
+        self._answered(None, error)
+
+    def receive(self, payload: bytes) -> bytes | None:
+        """Take one text message.
+
+        Returns:
+            Its reply, or None: there is none, or it comes through the peer later.
+        """
+        if self._busy or self._waiting or not self._peer.is_writable:
+            self._wait(payload)
+            return None
+        return self._handle(payload)
+
+    def receive_binary(self) -> None:
+        """Take a binary message: existing servers end the session on it, in these words."""
+        if not self._ended:
+            self._peer.send(self._error_reply(SessionError("'text'")))
+
+    def _wait(self, payload: bytes) -> None:
+        if self._ended:
+            return
+        if self._waiting is None:
+            self._waiting = deque()
+        self._waiting.append(payload)
+        if len(self._waiting) >= _MAX_WAITING and not self._paused:
+            self._paused = True
+            self._peer.pause()
+
+    def _handle(self, payload: bytes) -> bytes | None:
+        session = self._session
+        assert session is not None
+        try:
+            message = parse_message(payload)
+            kind = message.type
+            if kind == "step":
+                result = session.step(message.data, serialize_observation, self._answered, message.timeout_s)
+            elif kind == "reset":
+                assert message.data is not None
+                result = session.reset(message.data, serialize_observation, self._answered, message.timeout_s)
+            elif kind == "state":
+                result = session.read_state(serialize_state, self._answered)
+            elif kind == "mcp":
+                result = mcp.answer(self._context, message.data, session, self._rpc_answered)
+                result = result if result is PENDING else serialize_rpc(result)
+            else:
+                self._close_session()
+                return None
+        except OpenEnvError as error:
+            return self._error_reply(error)
+        if result is PENDING:
+            self._busy = True
+            return None
+        return result  # type: ignore[no-any-return]
+
+    def _rpc_answered(self, response: dict[str, Any]) -> None:
+        self._answered(serialize_rpc(response), None)
+
+    def _answered(self, result: bytes | None, error: BaseException | None) -> None:
+        """A call that ran elsewhere than on the loop is back."""
+        if self._ended:
+            return
+        self._busy = False
+        reply = result if error is None else self._reply_to(error)
+        if reply is not None:
+            self._peer.send(reply)
+        self.pump()
+
+    def pump(self) -> None:
+        """Answer what has waited, as far as the client reads its replies."""
+        waiting = self._waiting
+        while waiting and not self._busy and not self._draining and self._peer.is_writable:
+            reply = self._handle(waiting.popleft())
+            if reply is not None:
+                self._peer.send(reply)
+        if self._paused and not waiting:
+            self._paused = False
+            self._peer.resume()
+        if self._draining and not self._busy:
+            self._go_away()
+
+    def _reply_to(self, error: BaseException) -> bytes:
+        if isinstance(error, OpenEnvError):
+            return self._error_reply(error)
+        logger.error("internal error", exc_info=error)
+        return self._error_reply(SessionError(f"{type(error).__name__}: {error}"))
+
+    def _error_reply(self, error: OpenEnvError) -> bytes:
+        if isinstance(error, AuthorError):
+            session_id = self._session.id if self._session is not None else "-"
+            method = error.method
+            logger.error("session %s: %s raised", session_id, method, exc_info=error.__cause__ or error)
+        ends = isinstance(error, EnvironmentFactoryError | SessionError)
+        if ends and not isinstance(error, SessionBrokenError):
+            # After the reply that this returns has been written, not before.
+            self._ended = self._busy = True
+            self._context.loop.call_soon(self._close_session)
+        return serialize_error(error)
+
+    def _close_session(self) -> None:
+        """End it: the closing handshake starts once the slot is free, so who reconnects finds it."""
+        self._end(lambda: self._peer.close(NORMAL))
+
+    def closing(self) -> None:
+        """The client started the closing handshake; `Peer.close` answers it when it is time."""
+        if self._ended:
+            return  # the answer is on its way already
+        if self._busy:
+            # A running call may take minutes; the client need not wait for it.
+            self._let_go(None)
+            self._peer.close(NORMAL)
+        else:
+            self._let_go(NORMAL)
+
+    def _close_session(self) -> None:
+        """End it: the closing handshake starts once the slot is free, so who reconnects finds it."""
+        self._let_go(NORMAL)
+
+    def _let_go(self, code: int | None) -> None:
+        """Give up the session, and have the peer closed with `code`, if any, once that is done."""
+        self._ended = self._busy = True
+        self._waiting = None
+        session, self._session = self._session, None
+        pool = self._context.pool
+        if session is not None and self._attached:
+            pool.detach(session)
+            session = None
+        if code is None:
+            if session is not None:
+                pool.close(session)
+            return
+        close = partial(self._peer.close, code)
+        if session is None:
+            close()
+            return
+        # The close() of an environment may hang; the handshake must not. Peer.close is idempotent.
+        timer = self._context.loop.call_later(self._context.config.close_timeout_s / 2, close)
+        pool.close(session, partial(_close_in_time, timer, close))
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        self._let_go(None)
+
+    def drain(self) -> None:
+        """Finish the call that runs, then tell the client that the server goes away (1001)."""
+        if not self._ended:
+            self._draining = True
+            if not self._busy:
+                self._go_away()
+
+    def _go_away(self) -> None:
+        self._draining = False
+        self._let_go(GOING_AWAY)
+
+
+def _close_in_time(timer: asyncio.TimerHandle, close: Callable[[], None]) -> None:
+    timer.cancel()
+    close()

@@ -1,0 +1,500 @@
+"""One TCP connection: bytes from a transport through a protocol to the application, and back.
+
+A connection starts as HTTP (`HttpConnection`). An upgrade to `/ws` puts a `WebSocketConnection` in
+its place on the same transport, and the HTTP parser is gone with it: an idle session holds only what
+a session needs. Neither knows what a request or a message means.
+
+One wake-up of the loop handles every message already in the buffer and writes once. A peer that does
+not read is not read either: beyond `write_high_water_bytes` of unsent replies, requests wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from openenv.version import __version__
+from openenv.app.app import App
+from openenv.app.context import Context, Response
+from openenv.app.routes.answers import failure
+from openenv.app.routes.ws import SessionSocket
+from openenv.config import Config
+from openenv.errors import HttpError
+from openenv.protocol.http11 import (
+    CONTINUE,
+    ExpectContinue,
+    Phase,
+    Request,
+    RequestParser,
+    serialize_response,
+)
+from openenv.protocol.websocket import (
+    BinaryMessage,
+    CloseReceived,
+    WebSocketServer,
+    accept_upgrade,
+    text_frame,
+)
+from openenv.session.runner import PENDING
+
+__all__ = ["Connections", "HttpConnection", "WebSocketConnection"]
+
+logger = logging.getLogger("openenv.server")
+
+_TEXT = (("content-type", "text/plain; charset=utf-8"),)
+_HANDSHAKE_HEADERS = [("OpenEnv-Runtime", __version__)]
+
+# Replies are gathered up to this size before they are written, so that one wake-up writes once
+# without holding more than this beside the transport's own buffer.
+_GATHER_BYTES: Final = 64 * 1024
+
+
+class Connections:
+    """Every connection of a worker, and the clock that ends those that take too long.
+
+    Args:
+        app: What answers.
+        context: The worker's.
+        config: Limits and times.
+        loop: The running loop.
+        now: Unix time in whole seconds, as the text of a Date header.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        context: Context,
+        config: Config,
+        loop: asyncio.AbstractEventLoop,
+        now: Callable[[], str],
+    ) -> None:
+        self.app = app
+        self.context = context
+        self.config = config
+        self.loop = loop
+        self.http: set[HttpConnection] = set()
+        self.websockets: set[WebSocketConnection] = set()
+        self.draining = False
+        self.when_empty: Callable[[], None] | None = None
+        self.date = now()
+        self._now = now
+        self._sweep_s = min(1.0, config.head_timeout_s / 4, config.body_timeout_s / 4, config.keep_alive_s / 4)
+        self._sweeper = loop.call_later(self._sweep_s, self._sweep)
+        self._pinger: asyncio.TimerHandle | None = None
+        if config.ping_interval_s:
+            self._pinger = loop.call_later(config.ping_interval_s, self._ping)
+
+    def make(self) -> HttpConnection:
+        """A connection for a socket that was just accepted."""
+        return HttpConnection(self)
+
+    def _sweep(self) -> None:
+        self.date = self._now()
+        now = self.loop.time()
+        for connection in list(self.http):
+            connection.check_time(now)
+        self._sweeper = self.loop.call_later(self._sweep_s, self._sweep)
+
+    def _ping(self) -> None:
+        """Ping whoever has been silent since the last time, a slice per turn of the loop."""
+        self._ping_some(list(self.websockets))
+        self._pinger = self.loop.call_later(self.config.ping_interval_s, self._ping)
+
+    def _ping_some(self, connections: list[WebSocketConnection]) -> None:
+        for connection in connections[:128]:
+            connection.check_silence()
+        if len(connections) > 128:
+            self.loop.call_soon(self._ping_some, connections[128:])
+
+    def drain(self) -> None:
+        """Let running requests and steps finish; close everything else now."""
+        self.draining = True
+        for connection in list(self.http):
+            connection.drain()
+        for websocket in list(self.websockets):
+            websocket.drain()
+
+    def abort(self) -> None:
+        """Close everything now."""
+        for connection in (*self.http, *self.websockets):
+            connection.abort()
+
+    def close(self) -> None:
+        """Stop the clock."""
+        self._sweeper.cancel()
+        if self._pinger is not None:
+            self._pinger.cancel()
+
+    def gone(self, connection: HttpConnection | WebSocketConnection) -> None:
+        """Forget a connection that is lost or was replaced."""
+        self.http.discard(connection)  # type: ignore[arg-type]
+        self.websockets.discard(connection)  # type: ignore[arg-type]
+        if self.when_empty is not None and not self.http and not self.websockets:
+            self.when_empty()
+
+
+class HttpConnection(asyncio.Protocol):
+    """A connection that speaks HTTP/1.1: requests one at a time, answered in order."""
+
+    __slots__ = (
+        "_busy",
+        "_closing",
+        "_ended",
+        "_parser",
+        "_paused",
+        "_request",
+        "_shared",
+        "_since",
+        "_transport",
+        "_writable",
+    )
+
+    def __init__(self, shared: Connections) -> None:
+        config = shared.config
+        self._shared = shared
+        self._parser = RequestParser(config.max_head_bytes, config.max_headers, config.max_body_bytes)
+        self._transport: Any = None
+        self._request: Request | None = None
+        self._busy = False
+        self._paused = False
+        self._writable = True
+        self._closing = False
+        self._ended = False
+        self._since = shared.loop.time()
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        transport.set_write_buffer_limits(high=self._shared.config.write_high_water_bytes)
+        self._shared.http.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._shared.gone(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        parser = self._parser
+        if parser.phase is not Phase.HEAD:  # a head has one deadline, however slowly it comes
+            self._since = self._shared.loop.time()
+        parser.receive_data(data)
+        if self._busy:
+            # Pipelined: it waits in the parser, and more than that in the kernel.
+            self._pause()
+        else:
+            self._pump()
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        if not self._closing:
+            self._parser.receive_eof()
+            if not self._busy:
+                self._pump()
+        return self._busy  # a half-closed client still gets the answer it waits for
+
+    def pause_writing(self) -> None:
+        self._writable = False
+        self._pause()
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        if not self._busy and not self._closing:
+            self._pump()
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _pump(self) -> None:
+        """Answer what has arrived, writing once."""
+        out: list[bytes] = []
+        size = 0
+        try:
+            while self._writable and not self._busy and not self._closing:
+                event = self._parser.next_event()
+                if event is None:
+                    break
+                if type(event) is ExpectContinue:
+                    out.append(CONTINUE)
+                    continue
+                answer = self._answer(event, out)
+                if answer is not None:
+                    out.append(answer)
+                    size += len(answer)
+                    if size > _GATHER_BYTES:
+                        self._transport.write(b"".join(out))
+                        out = []
+                        size = 0
+        except HttpError as error:
+            out.append(self._refuse(error))
+        if out:
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+        if self._closing or (self._ended and not self._busy):
+            self._close()
+        elif self._paused and self._writable and not self._busy:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _answer(self, request: Request, out: list[bytes]) -> bytes | None:
+        if request.upgrade:
+            self._upgrade(request, out)
+            return None
+        self._request = request
+        self._busy = True
+        shared = self._shared
+        response = shared.app.dispatch(shared.context, request, self._respond)
+        if response is PENDING:
+            return None
+        self._busy = False
+        return self._serialize(request, response)
+
+    def _serialize(self, request: Request, response: Response) -> bytes:
+        keep_alive = request.keep_alive and not self._shared.draining
+        if not keep_alive:
+            self._closing = True
+        self._since = self._shared.loop.time()
+        return serialize_response(
+            response.status,
+            response.headers,
+            response.body,
+            keep_alive=keep_alive,
+            head_only=request.method == "HEAD",
+            http_version=request.http_version,
+            date=self._shared.date,
+        )
+
+    def _respond(self, response: Response) -> None:
+        """A response that did not come at once."""
+        request, self._request = self._request, None
+        self._busy = False
+        if self._transport.is_closing() or request is None:
+            return
+        try:
+            data = self._serialize(request, response)
+        except ValueError as error:
+            data = self._serialize(request, failure(error))
+        self._transport.write(data)
+        self._pump()
+
+    def _refuse(self, error: HttpError) -> bytes:
+        """What broke the grammar is answered once, and then nothing more is read."""
+        self._closing = True
+        return serialize_response(
+            error.status,
+            _TEXT,
+            f"{error.message}\n".encode(),
+            keep_alive=False,
+            date=self._shared.date,
+        )
+
+    def _upgrade(self, request: Request, out: list[bytes]) -> None:
+        shared = self._shared
+        websocket = WebSocketConnection(shared, self._transport)
+        socket = None if shared.draining else shared.app.websocket(shared.context, request.path, websocket)
+        if socket is None:
+            status = 503 if shared.draining else 403
+            out.append(serialize_response(status, _TEXT, b"", keep_alive=False, date=shared.date))
+            self._closing = True
+            return
+        status, handshake = accept_upgrade(request.target, list(request.headers), _HANDSHAKE_HEADERS)
+        out.append(handshake)
+        if status != 101:
+            self._closing = True
+            return
+        self._transport.write(b"".join(out))
+        out.clear()
+        rest = self._parser.take_rest()
+        self._transport.set_protocol(websocket)
+        if self._paused:
+            self._transport.resume_reading()
+        self._busy = True  # this object has no say any more
+        websocket.start(socket, request.query, rest)
+        shared.gone(self)
+
+    def check_time(self, now: float) -> None:
+        """Close if the peer has been too slow: RFC 9110 section 15.5.9."""
+        if self._busy or self._closing:
+            return
+        config = self._shared.config
+        phase = self._parser.phase
+        waited = now - self._since
+        if phase is Phase.HEAD and waited > config.head_timeout_s:
+            self._time_out("the request's head took too long")
+        elif phase is Phase.BODY and waited > config.body_timeout_s:
+            self._time_out("the request's body took too long")
+        elif phase is Phase.IDLE and waited > config.keep_alive_s:
+            self._close()
+
+    def _time_out(self, reason: str) -> None:
+        self._transport.write(self._refuse(HttpError(408, reason)))
+        self._close()
+
+    def drain(self) -> None:
+        """Close once the running request is answered."""
+        if not self._busy and self._parser.phase is Phase.IDLE:
+            self._close()
+
+    def abort(self) -> None:
+        """Close without further ado."""
+        self._closing = True
+        self._transport.abort()
+
+    def _close(self) -> None:
+        self._closing = True
+        self._transport.close()
+
+
+class WebSocketConnection(asyncio.Protocol):
+    """A connection that was upgraded. To its session's socket it is the peer."""
+
+    __slots__ = ("_answered", "_heard", "_paused", "_shared", "_socket", "_timer", "_transport", "_ws", "is_writable")
+
+    def __init__(self, shared: Connections, transport: Any) -> None:
+        self._shared = shared
+        self._transport = transport
+        self._ws = WebSocketServer(shared.config.max_message_bytes)
+        self._socket: SessionSocket | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._heard = True
+        self._answered = True
+        self._paused = False
+        self.is_writable = True
+
+    def start(self, socket: SessionSocket, query: str, rest: bytes) -> None:
+        """Go on after the handshake, with the bytes that came behind it."""
+        self._socket = socket
+        self._shared.websockets.add(self)
+        socket.open(query)
+        if rest:
+            self.data_received(rest)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            socket.lost()
+        self._shared.gone(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = True
+        socket = self._socket
+        if socket is None:
+            return
+        events = self._ws.receive_data(data)
+        if len(events) == 1 and type(events[0]) is bytes:
+            reply = socket.receive(events[0])
+            if reply is not None:
+                self._transport.write(text_frame(reply))
+            return
+        out: list[bytes] = []
+        size = 0
+        for event in events:
+            if type(event) is bytes:
+                reply = socket.receive(event)
+                if reply is not None:
+                    out.append(text_frame(reply))
+                    size += len(reply)
+                    if size > _GATHER_BYTES:
+                        self._transport.write(b"".join(out))
+                        out = []
+                        size = 0
+            elif type(event) is CloseReceived:
+                self._write(out)
+                out = []
+                self._close_received(event, socket)
+            elif type(event) is BinaryMessage:
+                self._write(out)
+                out = []
+                socket.receive_binary()
+        self._write(out)
+        if self._ws.has_data_to_send and self._ws.is_open:
+            self._flush()
+
+    def _write(self, out: list[bytes]) -> None:
+        if out:
+            self._transport.write(b"".join(out))
+
+    def _close_received(self, event: CloseReceived, socket: SessionSocket) -> None:
+        if event.code in _FAILURES:
+            # We failed the connection: RFC 6455 section 7.1.7 wants it closed at once.
+            self._flush()
+            socket.lost()
+        else:
+            socket.closing()
+
+    def eof_received(self) -> None:
+        """The transport closes itself."""
+
+    def pause_writing(self) -> None:
+        self.is_writable = False
+
+    def resume_writing(self) -> None:
+        self.is_writable = True
+        if self._socket is not None:
+            self._socket.pump()
+
+    # What a session's socket asks of its peer.
+
+    def send(self, reply: bytes) -> None:
+        """Send one text message."""
+        if self._ws.is_open:
+            self._transport.write(text_frame(reply))
+
+    def close(self, code: int) -> None:
+        """Start the closing handshake, or answer the client's."""
+        self._ws.send_close(code)
+        self._flush()
+        if self._timer is None and not self._transport.is_closing():
+            self._timer = self._shared.loop.call_later(self._shared.config.close_timeout_s, self.abort)
+
+    def pause(self) -> None:
+        """Stop reading."""
+        if not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _flush(self) -> None:
+        data, is_last = self._ws.data_to_send()
+        if data:
+            self._transport.write(data)
+        if is_last:
+            self._transport.close()
+
+    def check_silence(self) -> None:
+        """Ping a peer that has said nothing since the last look; end one that owes a pong for long.
+
+        No pong is demanded unless `ping_timeout_s` says so: a trainer that blocks its own event
+        loop for minutes must find its session where it left it. TCP keep-alive finds dead hosts.
+        """
+        if self._heard:
+            self._heard = False
+            self._answered = True
+        elif self._ws.is_open:
+            if not self._answered and self._shared.config.ping_timeout_s is not None:
+                self.abort()
+                return
+            self._answered = False
+            self._transport.write(self._ws.send_ping())
+
+    def drain(self) -> None:
+        """Close with 1001 once the running call is answered."""
+        if self._socket is not None:
+            self._socket.drain()
+
+    def abort(self) -> None:
+        """Close without further ado."""
+        self._transport.abort()
+
+
+# Codes with which we fail a connection; a peer may not send these to us as its own except 1007-1009.
+_FAILURES = frozenset({1002, 1006, 1007, 1009, 1011})

@@ -1,0 +1,140 @@
+"""Serve an application on sockets, in this process, until told to stop.
+
+The first SIGTERM or SIGINT drains: no new connections, running calls finish, sessions are closed with
+1001, and the process ends within `drain_s`. A second signal ends it at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable
+
+import uvloop
+
+from openenv.app.app import App
+from openenv.config import Config
+from openenv.protocol.http11 import format_date
+from openenv.server.connection import Connections
+from openenv.session.pool import Capacity
+
+__all__ = ["serve_sockets"]
+
+logger = logging.getLogger("openenv.server")
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def serve_sockets(
+    app: App,
+    sockets: list[socket.socket],
+    config: Config,
+    *,
+    on_ready: Callable[[], None],
+    capacity: Capacity,
+    ssl_context: ssl.SSLContext | None = None,
+    stop_fd: int | None = None,
+) -> int:
+    """Serve until told to stop.
+
+    Args:
+        app: What answers.
+        sockets: Bound sockets; they are listened on and closed.
+        config: Limits and times.
+        on_ready: Called once connections are accepted.
+        capacity: Where sessions get their slots.
+        ssl_context: Serves TLS.
+        stop_fd: Draining also starts when this becomes readable, or its other end is closed.
+
+    Returns:
+        0 after a drain, whether or not something had to be cut off; 1 after a second signal.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(app, sockets, config, on_ready, capacity, ssl_context, stop_fd))
+
+
+async def _serve(
+    app: App,
+    sockets: list[socket.socket],
+    config: Config,
+    on_ready: Callable[[], None],
+    capacity: Capacity,
+    ssl_context: ssl.SSLContext | None,
+    stop_fd: int | None,
+) -> int:
+    loop = asyncio.get_running_loop()
+    context = app.start(config, capacity, loop)
+    connections = Connections(app, context, config, loop, _date)
+    stop = asyncio.Event()
+    hurry = asyncio.Event()
+
+    def on_signal() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, on_signal)
+    if stop_fd is not None:
+        loop.add_reader(stop_fd, _stop_once, loop, stop_fd, stop)
+    servers = [
+        await loop.create_server(
+            connections.make, sock=sock, ssl=ssl_context, backlog=config.backlog, start_serving=True
+        )
+        for sock in sockets
+    ]
+    on_ready()
+    try:
+        await stop.wait()
+        for server in servers:
+            server.close()
+        return await _drain(connections, config.drain_s, hurry)
+    finally:
+        connections.close()
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def _date() -> str:
+    return format_date(time.time())
+
+
+def _stop_once(loop: asyncio.AbstractEventLoop, stop_fd: int, stop: asyncio.Event) -> None:
+    loop.remove_reader(stop_fd)
+    os.close(stop_fd)
+    stop.set()
+
+
+async def _drain(connections: Connections, drain_s: float, hurry: asyncio.Event) -> int:
+    started_at = connections.loop.time()
+    n_sessions = len(connections.context.pool)
+    if n_sessions:
+        logger.info("draining: %d sessions, at most %g s", n_sessions, drain_s)
+    disconnected = asyncio.Event()
+    connections.when_empty = disconnected.set
+    connections.drain()
+    if not connections.http and not connections.websockets:
+        disconnected.set()
+    clean = await _first(disconnected, hurry, drain_s)
+    if not clean:
+        connections.abort()
+    closed = asyncio.Event()
+    connections.context.close(closed.set)
+    # The environments' close() gets what is left, but never nothing: it frees what they hold.
+    left_s = max(0.5, drain_s - (connections.loop.time() - started_at))
+    clean = await _first(closed, hurry, left_s) and clean
+    if not clean:
+        logger.warning("cut off what was still running")
+    return 1 if hurry.is_set() else 0
+
+
+async def _first(done: asyncio.Event, hurry: asyncio.Event, timeout_s: float) -> bool:
+    """Wait for `done`; False if it was hurried or took too long."""
+    waiters = [asyncio.ensure_future(done.wait()), asyncio.ensure_future(hurry.wait())]
+    await asyncio.wait(waiters, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    for waiter in waiters:
+        waiter.cancel()
+    return done.is_set()

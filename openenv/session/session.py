@@ -1,0 +1,301 @@
+"""One session: one client's exclusive hold on one environment, over many episodes.
+
+In: calls (`reset`, `step`, `state`, `close`) one at a time. Out: their results at once, or later
+through a callback. The session knows nothing about sockets, messages or replies; it is not a
+connection, which merely holds one.
+
+Limits: calls are serialised by whoever holds the session; a second one before the first has been
+answered is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+import uuid
+from collections.abc import Callable
+from typing import Any, Final
+
+from openenv.errors import AuthorError, SessionBrokenError, SessionError, StepTimeoutError
+from openenv.session.runner import PENDING, Finish, OnDone, Runner
+
+__all__ = ["TRANSITIONS", "Session", "SessionState"]
+
+logger = logging.getLogger("openenv.session")
+
+
+class SessionState(enum.Enum):
+    """Where a session is in its life."""
+
+    STARTING = "starting"  # the factory runs
+    READY = "ready"  # waits for a call
+    RUNNING = "running"  # a call is under way elsewhere than on the loop
+    BROKEN = "broken"  # a call overran its time and may still run; only reset helps
+    CLOSED = "closed"
+
+
+TRANSITIONS: Final[dict[SessionState, frozenset[SessionState]]] = {
+    SessionState.STARTING: frozenset({SessionState.READY, SessionState.CLOSED}),
+    SessionState.READY: frozenset({SessionState.RUNNING, SessionState.BROKEN, SessionState.CLOSED}),
+    SessionState.RUNNING: frozenset({SessionState.READY, SessionState.BROKEN, SessionState.CLOSED}),
+    SessionState.BROKEN: frozenset({SessionState.STARTING, SessionState.CLOSED}),
+    SessionState.CLOSED: frozenset(),
+}
+
+_READY, _RUNNING = SessionState.READY, SessionState.RUNNING
+
+
+class Session:
+    """One environment and who may call it when. Made by `SessionPool.open`.
+
+    Attributes:
+        id: Random UUID, for logs and for attaching to the session.
+        state: See `SessionState`. A call that runs on the loop itself leaves it READY, since
+            nothing else can look meanwhile.
+    """
+
+    __slots__ = (
+        "_load_action",
+        "_loop",
+        "_make_runner",
+        "_on_closed",
+        "_on_done",
+        "_runner",
+        "_timer",
+        "id",
+        "state",
+    )
+
+    def __init__(
+        self,
+        make_runner: Callable[[str], Runner],
+        load_action: Callable[[Any], Any],
+        loop: asyncio.AbstractEventLoop,
+        on_closed: Callable[[Session], None],
+    ) -> None:
+        self.id = str(uuid.uuid4())
+        self.state = SessionState.STARTING
+        self._make_runner = make_runner
+        self._load_action = load_action
+        self._loop = loop
+        self._on_closed = on_closed
+        self._on_done: OnDone | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._runner = make_runner(self.id)
+
+    def _move(self, state: SessionState) -> None:
+        if state not in TRANSITIONS[self.state]:
+            raise SessionError(f"session {self.id} is {self.state.value} and cannot become {state.value}")
+        self.state = state
+
+    def open(self, on_done: OnDone) -> Any:
+        """Make the environment; the session is READY after it.
+
+        Raises:
+            EnvironmentFactoryError: The factory raised. The session is CLOSED.
+        """
+        self._on_done = on_done
+        try:
+            result = self._runner.open(self._opened)
+        except AuthorError:
+            self._fail_open()
+            raise
+        if result is not PENDING:
+            self._move(SessionState.READY)
+            self._on_done = None
+        return result
+
+    def _opened(self, result: Any, error: BaseException | None) -> None:
+        on_done, self._on_done = self._on_done, None
+        if self.state is SessionState.CLOSED:  # whoever waited has gone; close() left this to us
+            self._close_runner()
+            return
+        if error is not None:
+            self._fail_open()
+        else:
+            self._move(SessionState.READY)
+        assert on_done is not None
+        on_done(result, error)
+
+    def _fail_open(self) -> None:
+        self._move(SessionState.CLOSED)
+        self._runner.close(_ignore)
+        self._on_closed(self)
+
+    def reset(
+        self, kwargs: dict[str, Any], finish: Finish, on_done: OnDone, timeout_s: float | None = None
+    ) -> Any:
+        """Start an episode.
+
+        A BROKEN session gets a new environment first; the call that broke it is left behind with
+        the old one, which is closed if that call ever returns.
+
+        Args:
+            kwargs: Keywords for `reset`; those that its signature lacks are dropped.
+            finish: Called with the dumped observation; its result is the result.
+            on_done: Called with (result, None) or (None, error) if the result is `PENDING`.
+            timeout_s: Seconds, > 0. None waits as long as it takes.
+
+        Returns:
+            What `finish` gave, or `PENDING`.
+
+        Raises:
+            AuthorError: The author's `reset` raised. The session stays open.
+            StepTimeoutError: It took longer. The session is BROKEN if it may still be running.
+        """
+        if self.state is SessionState.BROKEN:
+            return self._reset_anew(kwargs, finish, on_done, timeout_s)
+        self._begin()
+        if timeout_s is not None:
+            return self._ask_in_time(
+                lambda done: self._runner.reset(kwargs, finish, done), "reset", timeout_s, on_done
+            )
+        result = self._runner.reset(kwargs, finish, self._finished)
+        if result is PENDING:
+            self.state = _RUNNING
+            self._on_done = on_done
+        return result
+
+    def step(self, data: Any, finish: Finish, on_done: OnDone, timeout_s: float | None = None) -> Any:
+        """Apply one action, given as JSON values. Arguments, result and errors as of `reset`.
+
+        Raises:
+            SchemaError: The action does not fit. Nothing ran; the episode stands.
+            SessionBrokenError: An earlier call overran its time.
+        """
+        self._begin()
+        if timeout_s is not None:
+            kwargs = {"timeout_s": timeout_s}
+            return self._ask_in_time(
+                lambda done: self._runner.step(self._load_action, data, kwargs, finish, done),
+                "step",
+                timeout_s,
+                on_done,
+            )
+        result = self._runner.step(self._load_action, data, None, finish, self._finished)
+        if result is PENDING:
+            self.state = _RUNNING
+            self._on_done = on_done
+        return result
+
+    def read_state(self, finish: Finish, on_done: OnDone) -> Any:
+        """Read the environment's state. Arguments, result and errors as of `reset`."""
+        self._begin()
+        result = self._runner.state(finish, self._finished)
+        if result is PENDING:
+            self.state = _RUNNING
+            self._on_done = on_done
+        return result
+
+    def _begin(self) -> None:
+        if self.state is not _READY:
+            if self.state is SessionState.BROKEN:
+                raise SessionBrokenError("an earlier call overran its time; reset the session to go on")
+            raise SessionError(f"session {self.id} is {self.state.value}, expected it to be ready")
+
+    def _finished(self, result: Any, error: BaseException | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.state is not _RUNNING:  # answered by its deadline, or closed meanwhile
+            return
+        self.state = _READY
+        on_done, self._on_done = self._on_done, None
+        assert on_done is not None
+        on_done(result, error)
+
+    def _ask_in_time(
+        self, ask: Callable[[OnDone], Any], method: str, timeout_s: float, on_done: OnDone
+    ) -> Any:
+        started_at = self._loop.time()
+        runner = self._runner
+
+        def finished(result: Any, error: BaseException | None) -> None:
+            if runner is self._runner:  # else it is the late answer of one that was replaced
+                self._finished(result, error)
+
+        result = ask(finished)
+        if result is PENDING:
+            self.state = _RUNNING
+            self._on_done = on_done
+            self._timer = self._loop.call_later(timeout_s, self._overrun, method, timeout_s)
+        elif self._loop.time() - started_at > timeout_s:
+            # It ran on the loop and is over: late, but nothing is left running.
+            raise StepTimeoutError(timeout_s, method, f"{method} took longer than {timeout_s:g} s")
+        return result
+
+    def _overrun(self, method: str, timeout_s: float) -> None:
+        self._timer = None
+        if self.state is not _RUNNING:
+            return
+        self._move(SessionState.BROKEN)
+        on_done, self._on_done = self._on_done, None
+        logger.warning("session %s: %s did not answer within %g s", self.id, method, timeout_s)
+        assert on_done is not None
+        on_done(None, StepTimeoutError(timeout_s, method))
+
+    def _reset_anew(
+        self, kwargs: dict[str, Any], finish: Finish, on_done: OnDone, timeout_s: float | None
+    ) -> Any:
+        self._runner.abandon(self._log_close)
+        self._move(SessionState.STARTING)
+        self._runner = self._make_runner(self.id)
+
+        def opened(result: Any, error: BaseException | None) -> None:
+            if error is not None:
+                on_done(None, error)
+                return
+            try:
+                result = self.reset(kwargs, finish, on_done, timeout_s)
+            except (AuthorError, SessionError) as failure:
+                on_done(None, failure)
+                return
+            if result is not PENDING:
+                on_done(result, None)
+
+        if self.open(opened) is PENDING:
+            return PENDING
+        return self.reset(kwargs, finish, on_done, timeout_s)
+
+    def close(self) -> None:
+        """Close the environment in its own place, then tell the pool. A second call does nothing.
+
+        A call that is under way finishes first; its result is dropped.
+        """
+        was = self.state
+        if was is SessionState.CLOSED:
+            return
+        self._move(SessionState.CLOSED)
+        self._on_done = None
+        if self._timer is not None:
+            self._timer.cancel()
+        if was is SessionState.STARTING:
+            return  # _opened comes and finds it closed
+        if was is SessionState.BROKEN:
+            # Its environment may hang for ever: the slot must not.
+            self._runner.abandon(self._log_close)
+            self._on_closed(self)
+            return
+        self._close_runner()
+
+    def _close_runner(self) -> None:
+        try:
+            if self._runner.close(self._runner_closed) is PENDING:
+                return
+        except AuthorError as error:
+            self._runner_closed(None, error)
+            return
+        self._runner_closed(None, None)
+
+    def _runner_closed(self, result: Any, error: BaseException | None) -> None:
+        self._log_close(result, error)
+        self._on_closed(self)
+
+    def _log_close(self, result: Any, error: BaseException | None) -> None:
+        if error is not None:
+            logger.error("session %s: close() raised", self.id, exc_info=error.__cause__ or error)
+
+
+def _ignore(result: Any, error: BaseException | None) -> None:
+    """For a runner whose environment was never made."""
