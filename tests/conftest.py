@@ -1,0 +1,15 @@
+"""What every test of this repository can rely on: the repository itself is importable.
+
+Tests import each other's helpers as ``tests.support...``, and the servers they start import their
+environments as ``tests.conformance...``; both need the repository's root on the path, wherever
+pytest was started from.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
