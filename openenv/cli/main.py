@@ -1,0 +1,118 @@
+"""The command line's entry: finds the command, runs it, and turns errors into exit codes.
+
+In: arguments. Out: an exit code, and on a mistake one line on standard error that says what to do; the
+traceback only under `--debug`. A command's module is imported when it is the one that was named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+from openenv.config import KNOBS, environ
+from openenv.errors import ConfigurationError, OpenEnvError
+
+__all__ = ["COMMANDS", "Parser", "main"]
+
+COMMANDS = {
+    "serve": "serve an environment over WebSocket and HTTP",
+}
+"""Name and purpose of every command; each is a module of this package with `configure` and `run`."""
+
+_EXIT_INTERNAL = 70
+_EXIT_INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises what argparse would print and exit with, so that a mistake is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """A mistake in the arguments."""
+        raise ConfigurationError(f"{message}; see '{self.prog} --help'")
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when asked: that import costs more than all the others here."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            found = version("openenv-runtime")
+        except PackageNotFoundError:
+            found = "(not installed: run from its sources)"
+        print(f"openenv {found}")
+        parser.exit()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: Without the program's name; None takes the process's.
+
+    Returns:
+        0 when all went well, 2 for a mistake of the caller's, else what the command says.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(words)
+    except OpenEnvError as error:
+        _report(error, words, f"openenv: {_one_line(str(error))}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _EXIT_INTERRUPTED
+    except Exception as error:
+        text = _one_line(f"{type(error).__name__}: {error}")
+        _report(error, words, f"openenv: internal error, {text}; run it again with --debug for the traceback")
+        return _EXIT_INTERNAL
+
+
+def _run(words: list[str]) -> int:
+    parser = Parser(
+        prog="openenv",
+        description="Serve reinforcement-learning environments.",
+        epilog="example: openenv serve examples/echo_env --port 8000",
+    )
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    named = next((word for word in words if not word.startswith("-")), None)
+    for name, purpose in COMMANDS.items():
+        subparser = commands.add_parser(
+            name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.", allow_abbrev=False
+        )
+        if name == named:
+            importlib.import_module(f"openenv.cli.{name}").configure(subparser)
+    options = parser.parse_args(words)
+    if options.command is None:
+        parser.print_help()
+        return 0
+    return int(importlib.import_module(f"openenv.cli.{options.command}").run(options))
+
+
+def _report(error: BaseException, words: list[str], line: str) -> None:
+    if _debugging(words):
+        print("".join(traceback.format_exception(error)), file=sys.stderr, end="")
+    print(line, file=sys.stderr)
+
+
+def _debugging(words: list[str]) -> bool:
+    """Whether tracebacks were asked for; the configuration may be the very thing that is wrong."""
+    knob = KNOBS["debug"]
+    if knob.flag in words:
+        return True
+    try:
+        return bool(knob.parse(environ().get(knob.variable or "", "") or "0", ""))
+    except ConfigurationError:
+        return False
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,275 @@
+"""Where the server listens: TCP ports, unix sockets, certificates and the limit on open files.
+
+In: the host, port, unix path and certificate files of a `Config`. Out: bound and listening sockets, an
+`ssl.SSLContext`, or a `ConfigurationError` that says what is in the way. It knows nothing about loops,
+processes or HTTP.
+
+A port is *claimed* once, by the first process, and *opened* by each process that serves on it. On Linux
+each worker opens a socket of its own with SO_REUSEPORT, so that the kernel shares out the connections;
+elsewhere SO_REUSEPORT does not share them out, and all workers accept from one socket.
+
+References: socket(7), unix(7), and the kernel's notes on SO_REUSEPORT (Linux 3.9).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import socket
+import ssl
+import stat
+import sys
+from dataclasses import dataclass, field
+
+from openenv.config import Config
+from openenv.errors import ConfigurationError
+
+__all__ = ["Claim", "claim", "raise_open_files_limit", "tls_context"]
+
+_OWN_SOCKET_PER_WORKER = sys.platform == "linux"
+_ANY_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
+
+
+@dataclass(slots=True)
+class Claim:
+    """Addresses that are ours: bound, and not yet listening.
+
+    Attributes:
+        host: As asked for.
+        port: The port bound, never 0; 0 only for a unix socket.
+        uds: Path of the unix socket, or None.
+    """
+
+    host: str
+    port: int
+    uds: str | None
+    _backlog: int
+    _bound: list[socket.socket]
+    _shared: bool
+    _uds_inode: tuple[int, int] | None = None
+    _listening: bool = field(default=False)
+
+    def open(self) -> list[socket.socket]:
+        """Give the sockets that this process accepts from; each worker calls it once, after its fork.
+
+        Raises:
+            ConfigurationError: The port can no longer be listened on.
+        """
+        if self._shared:
+            self.listen()
+            return self._bound
+        # The bound sockets stay open beside these: they hold the port while workers come and go.
+        return [_bind_again(bound, self._backlog) for bound in self._bound]
+
+    def listen(self) -> None:
+        """Start listening on the sockets that all workers share; does nothing where each has its own."""
+        if self._shared and not self._listening:
+            for bound in self._bound:
+                bound.listen(self._backlog)
+            self._listening = True
+
+    def close(self) -> None:
+        """Give the addresses back; a unix socket's file goes too, if it is still ours."""
+        for bound in self._bound:
+            bound.close()
+        if self.uds is not None and self._uds_inode == _inode(self.uds):
+            os.unlink(self.uds)
+
+    def url(self, scheme: str) -> str:
+        """The address a person can open: `http://127.0.0.1:8000` for 0.0.0.0."""
+        if self.uds is not None:
+            return f"{scheme}+unix://{self.uds}"
+        host = _ANY_HOSTS.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)
+        return f"{scheme}://{host}:{self.port}"
+
+
+def claim(config: Config, *, share: bool) -> Claim:
+    """Bind what the configuration names.
+
+    Args:
+        config: Its host, port, uds and backlog.
+        share: Whether several processes will listen there.
+
+    Raises:
+        ConfigurationError: The address is taken, is not one of this machine, or may not be used.
+    """
+    if config.uds is not None:
+        return _claim_uds(config.uds, config.backlog)
+    own_sockets = share and _OWN_SOCKET_PER_WORKER
+    bound: list[socket.socket] = []
+    port = config.port
+    skipped: OSError | None = None
+    for family, address in _addresses(config.host, port):
+        try:
+            one = _bind(family, (address, port, *((0, 0) if family == socket.AF_INET6 else ())))
+        except OSError as error:
+            # `localhost` names ::1 on machines that have no IPv6.
+            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                skipped = error
+                continue
+            for other in bound:
+                other.close()
+            raise _bind_refusal(error, config.host, port) from error
+        port = one.getsockname()[1]
+        if own_sockets:
+            # Only now: a bind with SO_REUSEPORT would join a stranger's port instead of failing.
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.append(one)
+    if not bound:
+        raise _bind_refusal(skipped or OSError(errno.EADDRNOTAVAIL, ""), config.host, port)
+    return Claim(config.host, port, None, config.backlog, bound, not own_sockets)
+
+
+def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, str]]:
+    try:
+        infos = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+        )
+    except (socket.gaierror, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError(
+            f"cannot listen on host {host!r}: {reason}; give --host an address or a name of this machine"
+        ) from error
+    found = [(family, str(address[0])) for family, _, _, _, address in infos]
+    return list(dict.fromkeys(found))
+
+
+def _bind(family: socket.AddressFamily, address: tuple[object, ...]) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # `::` means every address of the machine, IPv4 ones too; a single one means itself.
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address[0] == "::" else 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    bound.setblocking(False)
+    return bound
+
+
+def _bind_again(claimed: socket.socket, backlog: int) -> socket.socket:
+    address = claimed.getsockname()
+    own = socket.socket(claimed.family, socket.SOCK_STREAM)
+    try:
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if claimed.family == socket.AF_INET6:
+            v6only = claimed.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            own.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
+        own.bind(address)
+        own.listen(backlog)
+    except OSError as error:
+        own.close()
+        raise _bind_refusal(error, str(address[0]), int(address[1])) from error
+    own.setblocking(False)
+    return own
+
+
+def _bind_refusal(error: OSError, host: str, port: int) -> ConfigurationError:
+    where = f"{host}:{port}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            text = (
+                f"port {port} on {host} is already in use; stop what uses it, or choose another with --port "
+                "(0 takes a free one)"
+            )
+        case errno.EACCES:
+            text = f"may not listen on {where}: permission denied; choose a port above 1023 with --port"
+        case errno.EADDRNOTAVAIL:
+            text = f"cannot listen on {where}: not an address of this machine; choose one with --host"
+        case _:
+            text = f"cannot listen on {where}: {error.strerror or error}; choose another --host or --port"
+    return ConfigurationError(text)
+
+
+def _claim_uds(path: str, backlog: int) -> Claim:
+    _remove_stale(path)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        bound.bind(path)
+    except (OSError, ValueError) as error:
+        bound.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError(
+            f"cannot listen on unix socket {path!r}: {reason}; give --uds a short path in a folder that "
+            "exists and that you may write to"
+        ) from error
+    bound.setblocking(False)
+    return Claim("", 0, path, backlog, [bound], True, _inode(path))
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket file that nobody listens on any more."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ConfigurationError(f"cannot listen on unix socket {path!r}: a file that is no socket is there")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except OSError:
+            return
+    raise ConfigurationError(
+        f"unix socket {path!r} is already in use; stop the server that listens there, or choose another --uds"
+    )
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def tls_context(config: Config) -> ssl.SSLContext | None:
+    """The server's side of TLS from the certificate files, or None where none are named.
+
+    Raises:
+        ConfigurationError: A file is missing, unreadable, not PEM, or the key is not the certificate's.
+    """
+    if config.ssl_certfile is None:
+        return None
+    for flag, path in (("--ssl-certfile", config.ssl_certfile), ("--ssl-keyfile", config.ssl_keyfile)):
+        if path is not None and not os.path.isfile(path):
+            raise ConfigurationError(f"{flag} {path!r} does not exist; give it the path of a PEM file")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(config.ssl_certfile, config.ssl_keyfile, password=_no_password)
+    except (ssl.SSLError, OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError(
+            f"cannot use certificate {config.ssl_certfile!r} with key "
+            f"{config.ssl_keyfile or config.ssl_certfile!r}: {reason}; give --ssl-certfile and --ssl-keyfile "
+            "an unencrypted PEM pair that belongs together"
+        ) from error
+    return context
+
+
+def _no_password() -> str:
+    # Without this OpenSSL asks on the terminal, and a server in a container hangs.
+    raise ValueError("the key is encrypted")
+
+
+def raise_open_files_limit() -> int:
+    """Raise this process's soft limit on open files to the hard one, and give what it is now.
+
+    The usual soft limit of 1,024 ends a server at about a thousand sessions.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):
+            return soft
+    return hard

@@ -1,0 +1,72 @@
+"""How log records look: lines for people, or one JSON object per line for machines.
+
+In: level and format of a `Config`. Out: a handler on the root logger, so that what authors log comes out
+the same way as what we do. It writes to standard error; standard output is the banner's.
+
+A record logged with `extra={"session_id": ...}` shows the session. JSON keys: `time` (RFC 3339, UTC),
+`level`, `logger`, `message`, `pid`, and where they apply `session_id` and `exception` (the traceback).
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+
+from openenv.codec import encode
+
+__all__ = ["JsonFormatter", "TextFormatter", "configure_logging"]
+
+_TALKATIVE = ("asyncio", "websockets")
+
+
+class TextFormatter(logging.Formatter):
+    """`12:01:33 INFO openenv.server: message [session 4f0c...]`."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class names it
+        """The line itself; a traceback follows it."""
+        line = super().formatMessage(record)
+        session_id = getattr(record, "session_id", None)
+        return line if session_id is None else f"{line} [session {session_id}]"
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object, on one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text without a line break."""
+        entry: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            "pid": record.process,
+        }
+        session_id = getattr(record, "session_id", None)
+        if session_id is not None:
+            entry["session_id"] = str(session_id)
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return encode(entry).decode()
+
+
+def configure_logging(level: str, log_format: str) -> None:
+    """Set up the root logger, unless the program that we are part of has done so already.
+
+    Args:
+        level: `critical`, `error`, `warning`, `info` or `debug`.
+        log_format: `text` or `json`.
+    """
+    root = logging.getLogger()
+    if root.handlers:
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    # At debug these two tell of every frame and every slow callback, which hides what was asked for.
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.INFO, root.level))
