@@ -84,7 +84,7 @@ def _encode_leniently(value: Any, default: Callable[[Any], Any] | None) -> bytes
 
 def _plain(value: Any, default: Callable[[Any], Any] | None, depth: int) -> Any:
     """Rebuild a value from what the standard library can encode."""
-    if value is None or isinstance(value, str | bool | int) and type(value) in (str, bool, int):
+    if value is None or type(value) in (str, bool, int):
         return value
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None

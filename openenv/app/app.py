@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from openenv.app import asgi
-from openenv.app.context import Context, Definition, Respond, Response, detail
+from openenv.app.context import Context, Definition, Respond, detail
 from openenv.app.openapi import make_handler
 from openenv.app.router import Route, Router
 from openenv.app.routes import about, control, mcp, tasks

@@ -220,7 +220,9 @@ def _request(scope: Any, body: bytes) -> Request:
         target=f"{path}?{query}" if query else path,
         path=path,
         query=query,
-        headers=tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]),
+        headers=tuple(
+            (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]
+        ),
         http_version=scope.get("http_version", "1.1"),
         keep_alive=True,
         upgrade=False,

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from openenv.version import __version__
 from openenv.app.context import JSON, Context, Definition, Respond, Response
 from openenv.app.router import Route
 from openenv.app.routes.control import RESET_REQUEST, STEP_REQUEST
 from openenv.codec import encode
 from openenv.protocol.http11 import Request
 from openenv.schema import jsonable
+from openenv.version import __version__
 
 __all__ = ["document", "make_handler"]
 

@@ -120,11 +120,6 @@ def _fault(kind: str, key: str, text: str, value: Any) -> dict[str, Any]:
     return {"type": kind, "loc": [key], "msg": text, "input": value}
 
 
-def serialize_reply(kind: str, data: Any, default: Callable[[Any], Any] | None = None) -> bytes:
-    """One reply, ``{"type": kind, "data": data}``."""
-    return encode({"type": kind, "data": data}, default)
-
-
 def serialize_observation(
     observation: dict[str, Any], reward: Any, done: Any, metadata: dict[str, Any] | None
 ) -> bytes:

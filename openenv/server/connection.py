@@ -15,7 +15,6 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from openenv.version import __version__
 from openenv.app.app import App
 from openenv.app.context import Context, Response
 from openenv.app.routes.answers import failure
@@ -38,6 +37,7 @@ from openenv.protocol.websocket import (
     text_frame,
 )
 from openenv.session.runner import PENDING
+from openenv.version import __version__
 
 __all__ = ["Connections", "HttpConnection", "WebSocketConnection"]
 
@@ -80,7 +80,9 @@ class Connections:
         self.when_empty: Callable[[], None] | None = None
         self.date = now()
         self._now = now
-        self._sweep_s = min(1.0, config.head_timeout_s / 4, config.body_timeout_s / 4, config.keep_alive_s / 4)
+        self._sweep_s = min(
+            1.0, config.head_timeout_s / 4, config.body_timeout_s / 4, config.keep_alive_s / 4
+        )
         self._sweeper = loop.call_later(self._sweep_s, self._sweep)
         self._pinger: asyncio.TimerHandle | None = None
         if config.ping_interval_s:
@@ -118,8 +120,10 @@ class Connections:
 
     def abort(self) -> None:
         """Close everything now."""
-        for connection in (*self.http, *self.websockets):
+        for connection in list(self.http):
             connection.abort()
+        for websocket in list(self.websockets):
+            websocket.abort()
 
     def close(self) -> None:
         """Stop the clock."""
@@ -127,10 +131,17 @@ class Connections:
         if self._pinger is not None:
             self._pinger.cancel()
 
-    def gone(self, connection: HttpConnection | WebSocketConnection) -> None:
-        """Forget a connection that is lost or was replaced."""
-        self.http.discard(connection)  # type: ignore[arg-type]
-        self.websockets.discard(connection)  # type: ignore[arg-type]
+    def forget_http(self, connection: HttpConnection) -> None:
+        """A connection was lost, or replaced by a WebSocket."""
+        self.http.discard(connection)
+        self._check_empty()
+
+    def forget_websocket(self, connection: WebSocketConnection) -> None:
+        """A WebSocket was lost."""
+        self.websockets.discard(connection)
+        self._check_empty()
+
+    def _check_empty(self) -> None:
         if self.when_empty is not None and not self.http and not self.websockets:
             self.when_empty()
 
@@ -171,7 +182,7 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
-        self._shared.gone(self)
+        self._shared.forget_http(self)
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
@@ -217,7 +228,7 @@ class HttpConnection(asyncio.Protocol):
                 event = self._parser.next_event()
                 if event is None:
                     break
-                if type(event) is ExpectContinue:
+                if isinstance(event, ExpectContinue):
                     out.append(CONTINUE)
                     continue
                 answer = self._answer(event, out)
@@ -312,7 +323,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.resume_reading()
         self._busy = True  # this object has no say any more
         websocket.start(socket, request.query, rest)
-        shared.gone(self)
+        shared.forget_http(self)
 
     def check_time(self, now: float) -> None:
         """Close if the peer has been too slow: RFC 9110 section 15.5.9."""
@@ -350,7 +361,17 @@ class HttpConnection(asyncio.Protocol):
 class WebSocketConnection(asyncio.Protocol):
     """A connection that was upgraded. To its session's socket it is the peer."""
 
-    __slots__ = ("_answered", "_heard", "_paused", "_shared", "_socket", "_timer", "_transport", "_ws", "is_writable")
+    __slots__ = (
+        "_answered",
+        "_heard",
+        "_paused",
+        "_shared",
+        "_socket",
+        "_timer",
+        "_transport",
+        "_ws",
+        "is_writable",
+    )
 
     def __init__(self, shared: Connections, transport: Any) -> None:
         self._shared = shared
@@ -377,7 +398,7 @@ class WebSocketConnection(asyncio.Protocol):
         socket, self._socket = self._socket, None
         if socket is not None:
             socket.lost()
-        self._shared.gone(self)
+        self._shared.forget_websocket(self)
 
     def data_received(self, data: bytes) -> None:
         self._heard = True

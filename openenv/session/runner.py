@@ -120,7 +120,7 @@ class _Plan:
 
 
 @lru_cache(maxsize=256)
-def _plan_of(cls: type) -> _Plan:
+def _plan_of(cls: Any) -> _Plan:
     return _Plan(_method_of(cls, "reset"), _method_of(cls, "step"), _method_of(cls, "close"))
 
 
@@ -408,6 +408,16 @@ class Runner:
         self._thread.submit(_close, (self.env, self._spec), on_done)
         self._end_thread()
         return PENDING
+
+    def abandon(self, on_done: OnDone) -> None:
+        """Give up on a call that does not return: `close` runs if it ever does."""
+        try:
+            if self.close(on_done) is PENDING:
+                return
+        except AuthorError as error:
+            on_done(None, error)
+        else:
+            on_done(None, None)
 
     def _end_thread(self) -> None:
         if self._thread is not None and not self._shared:

@@ -135,4 +135,3 @@ _METHODS: dict[str, Callable[[Context, RpcRequest, Session | None, Reply], Any]]
     "tools/list": _tools,
     "tools/call": _tools,
 }
-

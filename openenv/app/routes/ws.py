@@ -214,10 +214,6 @@ class SessionSocket:
             self._context.loop.call_soon(self._close_session)
         return serialize_error(error)
 
-    def _close_session(self) -> None:
-        """End it: the closing handshake starts once the slot is free, so who reconnects finds it."""
-        self._end(lambda: self._peer.close(NORMAL))
-
     def closing(self) -> None:
         """The client started the closing handshake; `Peer.close` answers it when it is time."""
         if self._ended:
