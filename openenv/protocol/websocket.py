@@ -30,6 +30,7 @@ _logger = logging.getLogger("openenv.websocket")
 _logger.setLevel(logging.WARNING)
 
 _WHOLE_TEXT = 0x81  # FIN and opcode 1
+_OPCODES = frozenset(Opcode)
 _SHORT_HEADS = [bytes((_WHOLE_TEXT, length)) for length in range(126)]
 
 
@@ -96,9 +97,9 @@ class WebSocketServer:
     """
 
     __slots__ = (
-        "_chunks",
         "_ended",
         "_fragments",
+        "_gathered",
         "_held",
         "_library",
         "_max_message_bytes",
@@ -109,12 +110,13 @@ class WebSocketServer:
 
     def __init__(self, max_message_bytes: int) -> None:
         self._max_message_bytes = max_message_bytes
-        # The beginning of a frame whose rest has not arrived: chunks are joined once it has.
-        self._chunks: list[bytes] | None = None
-        self._held = 0
+        # The beginning of a frame whose rest has not arrived. A bytearray, because a list of pieces
+        # would cost a peer's tiny pieces twenty times their size.
+        self._held: bytearray | None = None
         self._missing = 0
         self._library: ServerProtocol | None = None
         self._fragments: list[bytes] | None = None
+        self._gathered = 0  # bytes in the fragments
         self._text = False
         self._ended = False
         self._out: list[bytes] | None = None
@@ -124,20 +126,18 @@ class WebSocketServer:
         """Whether messages may still be sent."""
         return self._library is None or self._library.state is State.OPEN
 
-    def receive_data(self, data: bytes) -> list[Event]:
+    def receive_data(self, data: bytes | bytearray) -> list[Event]:
         """Take bytes from the peer.
 
         Returns:
             What they complete, in order: ``bytes`` for a text message (valid UTF-8),
             ``BinaryMessage``, ``CloseReceived``.
         """
-        if self._chunks is not None:
-            self._chunks.append(data)
-            self._held += len(data)
-            if self._held < self._missing:
+        if self._held is not None:
+            self._held += data
+            if len(self._held) < self._missing:
                 return []
-            data = b"".join(self._chunks)
-            self._chunks = None
+            data, self._held = self._held, None
         events: list[Event] = []
         position = 0
         end = len(data)
@@ -148,10 +148,7 @@ class WebSocketServer:
                 if length >= 126:
                     extended = 2 if length == 126 else 8
                     start += extended
-                    if start > end:
-                        self._hold(data, position, start)
-                        break
-                    length = int.from_bytes(data[position + 2 : position + 2 + extended], "big")
+                    length = int.from_bytes(data[position + 2 : start - 4], "big") if start <= end else -1
                 if 0 <= length <= self._max_message_bytes:
                     stop = start + length
                     if stop > end:
@@ -170,14 +167,12 @@ class WebSocketServer:
             position = stop
         return events
 
-    def _hold(self, data: bytes, position: int, stop: int) -> None:
+    def _hold(self, data: bytes | bytearray, position: int, stop: int) -> None:
         """Keep an unfinished frame until ``stop``, the end that is known of, has arrived."""
-        rest = data[position:] if position else data
-        self._chunks = [rest]
-        self._held = len(rest)
+        self._held = bytearray(data[position:] if position else data)
         self._missing = stop - position
 
-    def _frame_end(self, data: bytes, position: int, end: int) -> int:
+    def _frame_end(self, data: bytes | bytearray, position: int, end: int) -> int:
         """Where the frame at ``position`` ends; the end of its head while that is not complete.
 
         A frame that the library will refuse by its head alone ends with its head, so that nobody
@@ -187,17 +182,19 @@ class WebSocketServer:
             return position + 2
         length = data[position + 1] & 0x7F
         stop = position + 2
+        if not data[position + 1] & 0x80 or data[position] & 0x0F not in _OPCODES:
+            return stop
         if length >= 126:
             extended = 2 if length == 126 else 8
             stop += extended
             if stop > end:
                 return stop
             length = int.from_bytes(data[position + 2 : stop], "big")
-        if not data[position + 1] & 0x80 or length > self._max_message_bytes:
+        if length > self._max_message_bytes - self._gathered:
             return stop
         return stop + 4 + length
 
-    def _feed(self, data: bytes, events: list[Event]) -> None:
+    def _feed(self, data: bytes | bytearray, events: list[Event]) -> None:
         """Let the library have whole frames, and leave it again where no message is unfinished."""
         library = self._library
         if library is None:
@@ -222,9 +219,11 @@ class WebSocketServer:
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
             self._text = opcode is Opcode.TEXT
             self._fragments = [bytes(frame.data)]
+            self._gathered = len(frame.data)
         elif opcode is Opcode.CONT:
             assert self._fragments is not None
             self._fragments.append(bytes(frame.data))
+            self._gathered += len(frame.data)
         elif opcode is Opcode.CLOSE:
             self._ended = True
             close = Close.parse(bytes(frame.data))
@@ -236,6 +235,7 @@ class WebSocketServer:
             return
         message = b"".join(self._fragments)
         self._fragments = None
+        self._gathered = 0
         if not self._text:
             events.append(BinaryMessage(message))
         elif _is_utf8(message):
@@ -253,7 +253,10 @@ class WebSocketServer:
     def _collect(self, library: ServerProtocol) -> None:
         writes = library.data_to_send()
         if writes:
-            self._out = [*self._out, *writes] if self._out else writes
+            if self._out is None:
+                self._out = writes
+            else:
+                self._out += writes
 
     def data_to_send(self) -> tuple[bytes, bool]:
         """Bytes that the protocol itself has to say (pongs, close frames), and whether they are the
