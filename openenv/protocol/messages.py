@@ -8,7 +8,7 @@ Reference: ``wire.md`` sections 2 and 8.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from openenv.codec import decode, encode
 from openenv.errors import InvalidJsonError, OpenEnvError, SchemaError, SessionError, UnknownTypeError
@@ -24,19 +24,13 @@ __all__ = [
 ]
 
 
-class Message(NamedTuple):
-    """One request of a client.
+Message = tuple[str, dict[str, Any] | None, float | None]
+"""One request of a client: (type, data, timeout_s).
 
-    Attributes:
-        type: ``reset``, ``step``, ``state``, ``close`` or ``mcp``.
-        data: The action, the keyword arguments of ``reset`` or the JSON-RPC request; None for
-            ``state`` and ``close``.
-        timeout_s: Seconds that the client will wait, > 0, or None.
-    """
-
-    type: str
-    data: dict[str, Any] | None
-    timeout_s: float | None = None
+The type is ``reset``, ``step``, ``state``, ``close`` or ``mcp``. The data is the action, the keyword
+arguments of ``reset`` or the JSON-RPC request; None for ``state`` and ``close``. The timeout is in
+seconds, > 0, or None. A plain tuple, because one is made for every message.
+"""
 
 
 # type -> (whether data must be there, may be there; whether timeout_s may be there)
@@ -70,7 +64,7 @@ def parse_message(payload: bytes | str) -> Message:
     if len(value) == 2 and (kind == "step" or kind == "reset"):
         data = value.get("data")
         if type(data) is dict:
-            return Message(kind, data)
+            return kind, data, None
     if type(kind) is not str or kind not in _SHAPES:
         raise UnknownTypeError(f"Unknown message type: {kind}")
     return _check_shape(kind, value)
@@ -100,7 +94,7 @@ def _check_shape(kind: str, value: dict[str, Any]) -> Message:
     ]
     if errors:
         raise SchemaError(errors)
-    return Message(kind, data, timeout_s)
+    return kind, data, timeout_s
 
 
 def _check_timeout(value: Any, errors: list[dict[str, Any]]) -> float | None:

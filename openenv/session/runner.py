@@ -25,7 +25,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
 
@@ -119,9 +119,15 @@ class _Plan:
     close: _Method
 
 
-@lru_cache(maxsize=256)
-def _plan_of(cls: Any) -> _Plan:
-    return _Plan(_method_of(cls, "reset"), _method_of(cls, "step"), _method_of(cls, "close"))
+_plans: dict[type, _Plan] = {}
+
+
+def _plan_of(cls: type) -> _Plan:
+    plan = _plans.get(cls)
+    if plan is None:
+        plan = _Plan(_method_of(cls, "reset"), _method_of(cls, "step"), _method_of(cls, "close"))
+        _plans[cls] = plan
+    return plan
 
 
 def _method_of(cls: type, name: str) -> _Method:

@@ -15,7 +15,7 @@ import enum
 import logging
 import uuid
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from openenv.errors import AuthorError, SessionBrokenError, SessionError, StepTimeoutError
 from openenv.session.runner import PENDING, Finish, OnDone, Runner
@@ -146,7 +146,8 @@ class Session:
         """
         if self.state is SessionState.BROKEN:
             return self._reset_anew(kwargs, finish, on_done, timeout_s)
-        self._begin()
+        if self.state is not _READY:
+            self._refuse()
         if timeout_s is not None:
             return self._ask_in_time(
                 lambda done: self._runner.reset(kwargs, finish, done), "reset", timeout_s, on_done
@@ -164,7 +165,8 @@ class Session:
             SchemaError: The action does not fit. Nothing ran; the episode stands.
             SessionBrokenError: An earlier call overran its time.
         """
-        self._begin()
+        if self.state is not _READY:
+            self._refuse()
         if timeout_s is not None:
             kwargs = {"timeout_s": timeout_s}
             return self._ask_in_time(
@@ -181,18 +183,18 @@ class Session:
 
     def read_state(self, finish: Finish, on_done: OnDone) -> Any:
         """Read the environment's state. Arguments, result and errors as of `reset`."""
-        self._begin()
+        if self.state is not _READY:
+            self._refuse()
         result = self._runner.state(finish, self._finished)
         if result is PENDING:
             self.state = _RUNNING
             self._on_done = on_done
         return result
 
-    def _begin(self) -> None:
-        if self.state is not _READY:
-            if self.state is SessionState.BROKEN:
-                raise SessionBrokenError("an earlier call overran its time; reset the session to go on")
-            raise SessionError(f"session {self.id} is {self.state.value}, expected it to be ready")
+    def _refuse(self) -> NoReturn:
+        if self.state is SessionState.BROKEN:
+            raise SessionBrokenError("an earlier call overran its time; reset the session to go on")
+        raise SessionError(f"session {self.id} is {self.state.value}, expected it to be ready")
 
     def _finished(self, result: Any, error: BaseException | None) -> None:
         if self._timer is not None:

@@ -148,17 +148,15 @@ class SessionSocket:
         session = self._session
         assert session is not None
         try:
-            message = parse_message(payload)
-            kind = message.type
+            kind, data, timeout_s = parse_message(payload)
             if kind == "step":
-                result = session.step(message.data, serialize_observation, self._answered, message.timeout_s)
+                result = session.step(data, serialize_observation, self._answered, timeout_s)
             elif kind == "reset":
-                assert message.data is not None
-                result = session.reset(message.data, serialize_observation, self._answered, message.timeout_s)
+                result = session.reset(data or {}, serialize_observation, self._answered, timeout_s)
             elif kind == "state":
                 result = session.read_state(serialize_state, self._answered)
             elif kind == "mcp":
-                result = mcp.answer(self._context, message.data, session, self._rpc_answered)
+                result = mcp.answer(self._context, data, session, self._rpc_answered)
                 result = result if result is PENDING else serialize_rpc(result)
             else:
                 self._close_session()
