@@ -8,6 +8,7 @@ Reference: ``wire.md`` sections 2 and 8.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from openenv.codec import decode, encode
@@ -102,7 +103,9 @@ def _check_timeout(value: Any, errors: list[dict[str, Any]]) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         errors.append(_fault("float_type", "timeout_s", "Input should be a valid number", value))
-    elif not 0 < value < float("inf"):
+    elif value > sys.float_info.max:
+        errors.append(_fault("finite_number", "timeout_s", "Input should be a finite number", value))
+    elif not value > 0:
         fault = _fault("greater_than", "timeout_s", "Input should be greater than 0", value)
         errors.append({**fault, "ctx": {"gt": 0.0}})
     else:
