@@ -444,6 +444,8 @@ class WebSocketConnection(asyncio.Protocol):
             # We failed the connection: RFC 6455 section 7.1.7 wants it closed at once.
             self._flush()
             socket.lost()
+        elif self._timer is not None:
+            self._flush()  # it answers the close that we sent
         else:
             socket.closing()
 
