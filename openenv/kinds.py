@@ -71,6 +71,12 @@ __all__ = [
 
 MISSING: Any = dataclasses.MISSING
 
+
+def is_typed_dict(cls: Any) -> bool:
+    """Whether it is a TypedDict, of ``typing`` or of its backport, which ``typing`` does not know."""
+    return isinstance(cls, type) and issubclass(cls, dict) and hasattr(cls, "__required_keys__")
+
+
 Info = dict[str, Any]
 _INFO_KEYS = (
     "title",
@@ -125,8 +131,8 @@ class RecordKind(Kind):
 
     def __init__(self, cls: type, args: tuple[Any, ...] = ()) -> None:
         self.cls, self.args = cls, args
-        self.is_model = issubclass(cls, Model) if not typing.is_typeddict(cls) else False
-        self.is_dict = typing.is_typeddict(cls)
+        self.is_model = issubclass(cls, Model) if not is_typed_dict(cls) else False
+        self.is_dict = is_typed_dict(cls)
         self.label = _class_name(cls, args)
         self.extra: str = cls.__extra__ if self.is_model else "ignore"  # type: ignore[attr-defined]
         self._fields: tuple[FieldSpec, ...] | None = None
@@ -269,7 +275,7 @@ class NamedTupleKind(Kind):
                     made.append(spec.default)
             except Fault as error:
                 given.pop(place, None)
-                lines += error.at(place if isinstance(value, Mapping) or place < len(value) else spec.name)
+                lines += error.at(place)
         if given and not isinstance(value, Mapping):
             raise too_long("NamedTuple", len(self.fields), len(value), value)
         for key, item in given.items():
@@ -327,11 +333,8 @@ def _plain(item: Any) -> Any:
 
 def _fields_of(cls: type, args: tuple[Any, ...]) -> list[FieldSpec]:
     hints = hints_of(cls, args)
-    if typing.is_typeddict(cls):
-        return [
-            _spec(name, hint, {}, required=name in cls.__required_keys__)  # type: ignore[attr-defined]
-            for name, hint in hints.items()
-        ]
+    if is_typed_dict(cls):
+        return [_spec(name, hint, {}, required=_is_required(cls, name, hint)) for name, hint in hints.items()]
     declared = getattr(cls, "__model_fields__", None) or cls.__dataclass_fields__  # type: ignore[attr-defined]
     specs = []
     for name, declaration in declared.items():
@@ -343,6 +346,14 @@ def _fields_of(cls: type, args: tuple[Any, ...]) -> list[FieldSpec]:
         shown = declaration.metadata.get(DEFAULT_KEY, MISSING)
         specs.append(_spec(name, hint, info, declaration.default, factory, shown))
     return specs
+
+
+def _is_required(cls: Any, name: str, hint: Any) -> bool:
+    """Whether a TypedDict's key is; the class itself cannot tell where its annotations are texts."""
+    origin = typing.get_origin(hint)
+    if origin is typing.Required or origin is typing.NotRequired:
+        return origin is typing.Required
+    return name in cls.__required_keys__
 
 
 def _is_class_variable(hint: Any) -> bool:
@@ -533,15 +544,22 @@ def _tagged(members: tuple[Any, ...]) -> Kind | None:
         flat = [value for found in values for value in found]
         if all(values) and len(set(flat)) == len(flat):
             kinds = [kind_of(member) for member in members]
-            return TaggedKind(
-                name, {value: kind for kind, found in zip(kinds, values, strict=True) for value in found}
-            )
+            by_value = {value: kind for kind, found in zip(kinds, values, strict=True) for value in found}
+            fallback = UnionKind(kinds) if any(_has_default(member, name) for member in members) else None
+            return TaggedKind(name, by_value, fallback)
     return None
+
+
+def _has_default(member: Any, name: str) -> bool:
+    declared = getattr(typing.get_origin(member) or member, "__dataclass_fields__", {}).get(name)
+    return declared is not None and (
+        declared.default is not MISSING or declared.default_factory is not MISSING
+    )
 
 
 def _literal_fields(member: Any) -> dict[str, tuple[Any, ...]]:
     cls = typing.get_origin(member) or member
-    if not isinstance(cls, type) or not (dataclasses.is_dataclass(cls) or typing.is_typeddict(cls)):
+    if not isinstance(cls, type) or not (dataclasses.is_dataclass(cls) or is_typed_dict(cls)):
         return {}
     found = {}
     for name, hint in hints_of(cls).items():
@@ -565,7 +583,8 @@ def _container(annotation: Any, lengths: Lengths) -> tuple[Kind | None, bool]:
         key, item = args or (Any, Any)
         return DictKind(kind_of(key), kind_of(item), lengths), True
     if cls is not None:
-        return ListKind(kind_of(args[0]) if args else AnyKind(), lengths, cls), True
+        abstract = origin.__name__ if origin in (abc.Sequence, abc.MutableSequence) else None
+        return ListKind(kind_of(args[0]) if args else AnyKind(), lengths, cls, abstract), True
     return None, False
 
 
@@ -626,7 +645,7 @@ _CLASSES: dict[type, Kind] = {}
 
 def _class(cls: type, args: tuple[Any, ...]) -> Kind:
     """The kind of a class; one for each, so that a class may contain itself."""
-    if args and (dataclasses.is_dataclass(cls) or typing.is_typeddict(cls)):
+    if args and (dataclasses.is_dataclass(cls) or is_typed_dict(cls)):
         return RecordKind(cls, args)
     kind = _CLASSES.get(cls)
     if kind is None:
@@ -641,7 +660,7 @@ def _new_class(cls: type, args: tuple[Any, ...]) -> Kind:
         return PathKind(cls)
     if all(hasattr(cls, name) for name in ("model_validate", "model_json_schema", "model_dump")):
         return ForeignKind(cls)
-    if dataclasses.is_dataclass(cls) or typing.is_typeddict(cls):
+    if dataclasses.is_dataclass(cls) or is_typed_dict(cls):
         return RecordKind(cls)
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return NamedTupleKind(cls)

@@ -221,11 +221,12 @@ def _accept_extras(cls: type) -> None:
     names = frozenset(f.name for f in dataclasses.fields(cls) if f.init)
 
     @functools.wraps(declared)
-    def __init__(self: Any, **values: Any) -> None:  # noqa: N807
-        extras = {name: values.pop(name) for name in values.keys() - names}
+    def __init__(self: Any, /, **values: Any) -> None:  # noqa: N807
+        extras = {name: values.pop(name) for name in list(values) if name not in names}
         declared(self, **values)
-        for name in extras:
-            setattr(self, name, extras[name])
+        # Not by setattr: an extra may be called like a method or a property, and must not replace it.
+        for name, value in extras.items():
+            self.__dict__.setdefault(name, value)
 
     cls.__init__ = __init__  # type: ignore[misc]
 

@@ -19,7 +19,7 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from pathlib import PurePath
@@ -185,7 +185,7 @@ class Lengths:
     def __bool__(self) -> bool:
         return self.shortest is not None or self.longest is not None
 
-    def check(self, n: int, given: Any, name: str, n_given: int | None = None) -> None:
+    def check(self, n: int, given: Any, name: str) -> None:
         """Raise if a container called `name` with `n` items is too short or too long."""
         if self.shortest is not None and n < self.shortest:
             raise fault(
@@ -197,14 +197,14 @@ class Lengths:
                 actual_length=n,
             )
         if self.longest is not None and n > self.longest:
-            raise too_long(name, self.longest, n if n_given is None else n_given, given)
+            raise too_long(name, self.longest, None, given)
 
 
 def too_long(name: str, longest: int, n: int | None, given: Any) -> Fault:
-    """The fault of a container called `name` with `n` items where `longest` are allowed."""
+    """The fault of a container called `name` with `n` items (None: not counted) of `longest` allowed."""
     return fault(
         "too_long",
-        f"{name} should have at most {_count(longest, 'item')} after validation, not {n}",
+        f"{name} should have at most {_count(longest, 'item')} after validation, not {n or 'more'}",
         given,
         field_type=name,
         max_length=longest,
@@ -252,7 +252,7 @@ class BoolKind(Kind):
         run.floor(LAX)
         if isinstance(value, str):
             meant = _BOOL_WORDS.get(value.lower())
-        elif isinstance(value, int | float) and float(value).is_integer():
+        elif isinstance(value, int | float) and abs(value) < 2**63 and value == int(value):
             meant = {0: False, 1: True}.get(int(value))
         else:
             raise fault("bool_type", "Input should be a valid boolean", value)
@@ -351,7 +351,8 @@ def _to_float(value: Any, run: Run) -> float:
         if isinstance(value, int | float):
             return float(value)
         if isinstance(value, str):
-            return float(value.strip())
+            # float() takes the digits of every script, the reference only ASCII's.
+            return float(value if value.strip().isascii() else "")
     except OverflowError:
         pass
     except ValueError:
@@ -542,7 +543,7 @@ class PathKind(Kind):
 
 
 class LiteralKind(Kind):
-    """One of a few values; 1, 1.0 and True are three different values."""
+    """One of a few values; a number also by an equal one: 1.0 and True where 1 is."""
 
     def __init__(self, values: Sequence[Any]) -> None:
         self.values = tuple(values)
@@ -552,16 +553,26 @@ class LiteralKind(Kind):
         for value in self.values:
             if isinstance(value, Enum):
                 self._known.setdefault((type(value.value), value.value), value)
+        self._has_int = any(type(value) is int for value in self.values)
+        self._has_number = any(kind is int or kind is bool for kind, _ in self._known)
         self._expected = _either([_shown(value) for value in self.values])
 
     def check(self, value: Any, run: Run) -> Any:
-        try:
-            known = self._known.get((type(value), value), self)
-        except TypeError:
-            known = self
-        if known is not self:
-            return known
+        for key in self._keys(value):
+            if key in self._known:
+                return self._known[key]
         raise fault("literal_error", f"Input should be {self._expected}", value, expected=self._expected)
+
+    def _keys(self, value: Any) -> list[tuple[type, Any]]:
+        """What to look for: the value as its own type, then equal numbers of another."""
+        if not _hashable(value):
+            return []
+        keys = [(type(value), value)]
+        if self._has_number and isinstance(value, int | float):
+            if self._has_int and isinstance(value, int) and abs(value) >= 2**63:
+                raise _int_too_long(value)
+            keys += [(int, value), (bool, value)]
+        return keys
 
     def guard(self, name: str, constants: dict[str, Any]) -> str | None:
         if not all(type(value) is str for value in self.values):
@@ -589,6 +600,7 @@ class EnumKind(Kind):
         self.base = base
         self.label = f"{base.__name__}-enum[{cls.__name__}]" if base else f"enum[{cls.__name__}]"
         self._expected = _either([_shown(member.value) for member in cls])
+        self._has_int = base is int or any(type(member.value) is int for member in cls)
         self._known = {
             (type(member.value), member.value): member for member in cls if _hashable(member.value)
         }
@@ -605,15 +617,24 @@ class EnumKind(Kind):
     def _lookup(self, value: Any) -> Enum | None:
         if _hashable(value) and (type(value), value) in self._known:
             return self._known[type(value), value]
-        if self.base is not None and not isinstance(value, str):
-            try:
-                value = IntKind(Bounds()).check(value, Run()) if self.base is int else value
-            except Fault:
-                return None
+        if self.base is str and not isinstance(value, str):
+            return None
         try:
-            return self.cls(value)
+            number = self._as_base(value)
+            if self._has_int and type(number) is int and abs(number) >= 2**63:
+                raise _int_too_long(number)
+            return self.cls(number)
         except (ValueError, TypeError):
             return None
+
+    def _as_base(self, value: Any) -> Any:
+        """The value as an int or float, for enumerations of those."""
+        try:
+            if self.base is int:
+                return IntKind(Bounds()).check(value, Run())
+            return FloatKind(Bounds()).check(value, Run()) if self.base is float else value
+        except Fault as error:
+            raise ValueError("no number") from error
 
 
 def _hashable(value: Any) -> bool:
@@ -645,8 +666,12 @@ class InstanceKind(Kind):
                 return self.convert(value)
             except (ValueError, TypeError) as error:
                 raise fault("value_error", f"Value error, {error}", value, error=str(error)) from error
-        name = self.cls.__qualname__
-        raise fault("is_instance_of", f"Input should be an instance of {name}", value, **{"class": name})
+        raise not_instance(self.cls.__qualname__, value)
+
+
+def not_instance(name: str, value: Any) -> Fault:
+    """The fault of a value that is no object of the class called `name`."""
+    return fault("is_instance_of", f"Input should be an instance of {name}", value, **{"class": name})
 
 
 class OptionalKind(Kind):
@@ -723,10 +748,11 @@ class TaggedKind(Kind):
     Args:
         tag: Name of that field.
         members: Value of the field to record, in order of declaration.
+        fallback: Takes a value without the tag, where the tag has a default; None refuses it.
     """
 
-    def __init__(self, tag: str, members: Mapping[Any, Kind]) -> None:
-        self.tag, self.members = tag, dict(members)
+    def __init__(self, tag: str, members: Mapping[Any, Kind], fallback: Kind | None = None) -> None:
+        self.tag, self.members, self.fallback = tag, dict(members), fallback
         self._expected = ", ".join(repr(value) for value in self.members)
 
     @property
@@ -737,6 +763,8 @@ class TaggedKind(Kind):
     def check(self, value: Any, run: Run) -> Any:
         if isinstance(value, Mapping):
             if self.tag not in value:
+                if self.fallback is not None:
+                    return self.fallback.check(value, run)
                 raise self._untagged(value)
             found = value[self.tag]
         elif any(isinstance(value, getattr(member, "cls", ())) for member in self.members.values()):
@@ -783,11 +811,12 @@ class ListKind(Kind):
     Args:
         item: Kind of each item.
         lengths: Fewest and most items.
-        cls: list, tuple, set, frozenset or deque.
+        cls: What is made: list, tuple, set or frozenset.
+        abstract: Name of the abstract class that the author wrote instead, or None.
     """
 
-    def __init__(self, item: Kind, lengths: Lengths, cls: type = list) -> None:
-        self.item, self.lengths, self.cls = item, lengths, cls
+    def __init__(self, item: Kind, lengths: Lengths, cls: type = list, abstract: str | None = None) -> None:
+        self.item, self.lengths, self.cls, self.abstract = item, lengths, cls, abstract
         self._what, self._name, self._noun = _SEQUENCES[cls]
 
     @property
@@ -799,29 +828,48 @@ class ListKind(Kind):
         if value.__class__ is not self.cls:
             run.floor(LAX)
             if not isinstance(value, list | tuple | set | frozenset):
-                raise fault(f"{self._what}_type", f"Input should be a valid {self._noun}", value)
+                raise self._wrong_type(value)
         return self._collect(value, run)
 
-    def _collect(self, value: Iterable[Any], run: Run) -> Any:
+    def _wrong_type(self, value: Any) -> Fault:
+        if self.abstract is not None:
+            if isinstance(value, str):
+                msg = f"'str' instances are not allowed as a {self.abstract} value"
+                return fault("sequence_str", msg, value, type_name="str")
+            return not_instance(self.abstract, value)
+        return fault(f"{self._what}_type", f"Input should be a valid {self._noun}", value)
+
+    def _collect(self, value: Collection[Any], run: Run) -> Any:
+        hashed = self.cls is set or self.cls is frozenset
+        longest = self.lengths.longest
+        if longest is not None and not hashed and len(value) > longest:
+            raise too_long(self._name, longest, len(value), value)
         made: list[Any] = []
         lines: list[Line] = []
-        hashed = self.cls is set or self.cls is frozenset
         check = self.item.check
         for index, item in enumerate(value):
             try:
-                checked = check(item, run)
+                made.append(check(item, run))
+                if hashed and not _hashable(made[-1]):
+                    del made[-1]
+                    raise fault("set_item_not_hashable", "Set items should be hashable", item)
             except Fault as error:
                 lines += error.at(index)
-                continue
-            if hashed and not _hashable(checked):
-                lines += fault("set_item_not_hashable", "Set items should be hashable", item).at(index)
-                continue
-            made.append(checked)
+        return self._finish(made, lines, value)
+
+    def _finish(self, made: list[Any], lines: list[Line], value: Any) -> Any:
+        result = made if self.cls is list else self.cls(made)
+        longest = self.lengths.longest
+        if longest is not None and len(result) > longest:
+            raise too_long(self._name, longest, None, value)
+        if lines and self.cls is not tuple:
+            raise Fault(lines)
+        try:
+            self.lengths.check(len(result), value, self._name)
+        except Fault as error:
+            lines += error.lines
         if lines:
             raise Fault(lines)
-        result = made if self.cls is list else self.cls(made)
-        if self.lengths:
-            self.lengths.check(len(result), value, self._name)
         return result
 
 
@@ -849,6 +897,8 @@ class FixedTupleKind(Kind):
             if not isinstance(value, list | tuple | set | frozenset):
                 raise fault("tuple_type", "Input should be a valid tuple", value)
         given = list(value)
+        if len(given) > len(self.items):
+            raise too_long("Tuple", len(self.items), len(given), value)
         made: list[Any] = []
         lines: list[Line] = []
         for index, item in enumerate(self.items):
@@ -860,8 +910,6 @@ class FixedTupleKind(Kind):
                 lines += error.at(index)
         if lines:
             raise Fault(lines)
-        if len(given) > len(self.items):
-            raise too_long("Tuple", len(self.items), len(given), value)
         return tuple(made)
 
 
