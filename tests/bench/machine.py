@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +53,10 @@ def pin(core: int) -> None:
     ``OPENENV_BENCH_NICE=-15`` raises its priority, for a look while the machine is busy.
     """
     os.sched_setaffinity(0, {core})
-    os.setpriority(os.PRIO_PROCESS, 0, NICE)
+    if NICE:
+        os.setpriority(os.PRIO_PROCESS, 0, NICE)
+        with suppress(OSError):  # among sessions of processes only the priority of their groups counts
+            Path("/proc/self/autogroup").write_text(str(NICE))
     ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL: a killed bench leaves no server behind
 
 

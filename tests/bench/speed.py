@@ -228,6 +228,7 @@ def _tables(summaries: dict[Cell, Summary], rows: list[Row], titles: dict[str, s
         ("per second (median)", rate),
         ("lowest .. highest sample", lambda s: f"{s.per_s_low / 1e3:.1f}k .. {s.per_s_high / 1e3:.1f}k"),
         ("latency in us: p50 / p99 / max", lambda s: f"{s.p50_us:,.0f} / {s.p99_us:,.0f} / {s.max_us:,.0f}"),
+        ("server's CPU per reply, us", lambda s: f"{s.server_cpu / s.per_s * 1e6:.1f}"),
         ("core used: server / generator", lambda s: f"{s.server_cpu:.0%} / {s.generator_cpu:.0%}"),
     )
     blocks = []
