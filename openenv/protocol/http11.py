@@ -49,6 +49,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _MAX_EMPTY_LINES = 4  # before a request line; RFC 9112 section 2.2 asks for at least one
 _MAX_CHUNK_LINE = 256  # size, extensions and CRLF
 _MAX_REMEMBERED = 2048  # bytes of a head, or of one field section, that is worth remembering
+_MAX_SLICED = 64 * 1024  # bytes of a body that are copied twice, which is faster only for small ones
 _BARE_LF = "a line ends with a bare LF"
 
 _TOKEN_CHARACTERS = r"!#$%&'*+\-.^_`|~0-9A-Za-z"
@@ -150,9 +151,10 @@ class _Head(NamedTuple):
     last: bool
 
     @property
-    def plain(self) -> bool:
-        """True where the next request follows `content_length` bytes after the head."""
-        return not (self.chunked or self.expects or self.last)
+    def is_worth_remembering(self) -> bool:
+        """True where the next request follows a small head and a small body of known length."""
+        small = self.size <= _MAX_REMEMBERED and self.content_length <= _MAX_SLICED
+        return small and not (self.chunked or self.expects or self.last)
 
 
 class RequestParser:
@@ -256,6 +258,7 @@ class RequestParser:
                             buffer.clear()
                         else:
                             del buffer[:end]
+                        self._empty_lines = 0
                         return request
                 else:
                     known = None
@@ -292,7 +295,7 @@ class RequestParser:
             return None
         raw = bytes(self._buffer[:end])
         head = _parse_head(raw, self._line, self._line_size, self._max_headers, self._max_body_bytes)
-        if head.plain and head.size <= _MAX_REMEMBERED:
+        if head.is_worth_remembering:
             self._remembered = head
         return self._start(head)
 

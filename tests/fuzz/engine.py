@@ -7,6 +7,7 @@ from there. It is no match for coverage guidance and needs nothing installed.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import random
 import sys
 import time
@@ -160,7 +161,7 @@ def run_hypothesis(name: str, target: Target, *, seed: int, runs: int) -> None:
 
 def run_atheris(name: str, target: Target, arguments: list[str]) -> None:
     """Let atheris (coverage-guided) go on until it finds something. Arguments are libFuzzer's."""
-    import atheris  # type: ignore[import-not-found]
+    atheris = importlib.import_module("atheris")  # has no types, and need not be installed
 
     atheris.instrument_all()
     atheris.Setup([sys.argv[0], *arguments, str(CORPUS / name)], lambda data: target(data) and None)

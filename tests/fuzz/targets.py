@@ -106,7 +106,7 @@ def websocket(data: bytes) -> str:
     assert set(opcodes[-1:]) <= {0xA, 0x8}
     assert last == bool(events and isinstance(events[-1], CloseReceived))
     end = events[-1] if last else None
-    return f"{[type(event).__name__ for event in events[:5]]} {len(opcodes)} {end}"
+    return f"{[type(event).__name__ for event in events[:5]]} {len(opcodes)} {end!r}"
 
 
 def _converse(pieces: list[bytes]) -> tuple[list[Event], bytes, bool]:

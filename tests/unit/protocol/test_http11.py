@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterable
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from openenv.errors import HttpError
 from openenv.protocol.http11 import (
@@ -468,6 +470,27 @@ def test_pipelined_requests_come_in_order() -> None:
     ]
 
 
+_UNITS = [
+    b"\r\n",
+    get(),
+    get("X: y"),
+    get("Content-Length: 2", method="POST", body=b"ab"),
+    get("Content-Length: 2", method="POST", body=b"cd"),
+    get("Transfer-Encoding: chunked", method="POST", body=b"1\r\na\r\n0\r\n\r\n"),
+    get("Content-Length: 70000", method="POST", body=b"x" * 70_000),
+    get("Expect: 100-continue", "Content-Length: 2", method="POST", body=b"ef"),
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(_UNITS), st.sampled_from([0, 0, 1, 30])), max_size=24))
+@example([(unit, 0) for unit in [get(), *[b"\r\n", get()] * 6]])
+@settings(max_examples=150, deadline=None)
+def test_cuts_between_and_inside_requests_change_nothing(units: list[tuple[bytes, int]]) -> None:
+    """Whole requests one by one, or each cut after some of its bytes, are the stream in one piece."""
+    pieces = [piece for unit, cut in units for piece in (unit[:cut], unit[cut:]) if piece]
+    assert outcome(pieces) == outcome([b"".join(pieces)])
+
+
 def test_requests_before_a_fault_are_still_given() -> None:
     """The connection ends at the fault and not before it."""
     requests, error = outcome_of_every_cut(get(target="/1") + get(target="/2") + b"oops\r\n\r\n" + get())
@@ -538,12 +561,12 @@ def test_phase_is_body_while_the_body_of_a_repeated_head_is_missing() -> None:
     parser.receive_data(stream + stream[:-1])
     assert parser.next_event() is not None
     assert parser.next_event() is None
-    assert parser.phase is Phase.BODY
+    phases = [parser.phase]
     parser.receive_data(stream[-1:])
     request = parser.next_event()
     assert isinstance(request, Request)
     assert request.body == b"ab"
-    assert parser.phase is Phase.IDLE
+    assert [*phases, parser.phase] == [Phase.BODY, Phase.IDLE]
 
 
 @pytest.mark.parametrize("stream", [b"", b"\r\n", get(), get("Content-Length: 1", body=b"a"), get() * 2])

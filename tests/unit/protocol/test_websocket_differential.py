@@ -165,7 +165,9 @@ _frames = st.lists(
     st.one_of(_ordinary, _ordinary, _ordinary, _fragment, _fragment, _fragment, _control, _close, _wrong),
     max_size=8,
 )
-_cuts = st.one_of(st.just([1] * 50), st.lists(st.integers(1, 40), max_size=30), st.just([]))
+_cuts: st.SearchStrategy[list[int]] = st.one_of(
+    st.just([1] * 50), st.lists(st.integers(1, 40), max_size=30), st.just([])
+)
 
 
 def pieces(stream: bytes, sizes: list[int]) -> list[bytes]:
