@@ -189,8 +189,8 @@ class Config:
     )
     max_concurrent_envs: int | None = _knob(
         None,
-        f"sessions at once, all workers together (default {DEFAULT_CAPACITY}, or 1 for an environment "
-        "that is not marked SUPPORTS_CONCURRENT_SESSIONS)",
+        f"sessions at once, all workers together; {DEFAULT_CAPACITY} by default, 1 for an environment "
+        "that is not marked SUPPORTS_CONCURRENT_SESSIONS",
         kind=int,
         unit="sessions",
         low=1,

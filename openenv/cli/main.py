@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from openenv.config import KNOBS, environ
 from openenv.errors import ConfigurationError, OpenEnvError
+from openenv.version import __version__
 
 __all__ = ["COMMANDS", "Parser", "main"]
 
@@ -33,23 +34,6 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """A mistake in the arguments."""
         raise ConfigurationError(f"{message}; see '{self.prog} --help'")
-
-
-class _Version(argparse.Action):
-    """Looks the version up only when asked: that import costs more than all the others here."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
-        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            found = version("openenv-runtime")
-        except PackageNotFoundError:
-            found = "(not installed: run from its sources)"
-        print(f"openenv {found}")
-        parser.exit()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,7 +65,7 @@ def _run(words: list[str]) -> int:
         description="Serve reinforcement-learning environments.",
         epilog="example: openenv serve examples/echo_env --port 8000",
     )
-    parser.add_argument("--version", action=_Version, help="print the version and exit")
+    parser.add_argument("--version", action="version", version=f"openenv {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     named = next((word for word in words if not word.startswith("-")), None)
     for name, purpose in COMMANDS.items():
@@ -90,7 +74,10 @@ def _run(words: list[str]) -> int:
         )
         if name == named:
             importlib.import_module(f"openenv.cli.{name}").configure(subparser)
-    options = parser.parse_args(words)
+    options, unknown = parser.parse_known_args(words)
+    if unknown:
+        command = " ".join(["openenv", *([options.command] if options.command else [])])
+        raise ConfigurationError(f"unknown arguments: {' '.join(unknown)}; see '{command} --help'")
     if options.command is None:
         parser.print_help()
         return 0

@@ -362,8 +362,9 @@ def _to_app(value: Any, what: str) -> App:
             f"expected {what} to be an app or an environment class, got an instance of {name}; "
             f"every session needs its own, so name the class, or write app = create_app({name})"
         )
+    got = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
     raise ConfigurationError(
-        f"expected {what} to be an app or an environment class, got {type(value).__name__}; "
+        f"expected {what} to be an app or an environment class, got {got}; "
         "write app = create_app(YourEnvironment)"
     )
 

@@ -77,9 +77,9 @@ class Claim:
             os.unlink(self.uds)
 
     def url(self, scheme: str) -> str:
-        """The address a person can open: `http://127.0.0.1:8000` for 0.0.0.0."""
+        """The address a person can open: `http://127.0.0.1:8000` for 0.0.0.0, or `unix:PATH`."""
         if self.uds is not None:
-            return f"{scheme}+unix://{self.uds}"
+            return f"unix:{self.uds}"
         host = _ANY_HOSTS.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)
         return f"{scheme}://{host}:{self.port}"
 

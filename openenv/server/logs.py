@@ -3,8 +3,8 @@
 In: level and format of a `Config`. Out: a handler on the root logger, so that what authors log comes out
 the same way as what we do. It writes to standard error; standard output is the banner's.
 
-A record logged with `extra={"session_id": ...}` shows the session. JSON keys: `time` (RFC 3339, UTC),
-`level`, `logger`, `message`, `pid`, and where they apply `session_id` and `exception` (the traceback).
+JSON keys: `time` (RFC 3339, UTC), `level`, `logger`, `message`, `pid`, and where they apply `exception` (the
+traceback) and `session_id` (of a record logged with `extra={"session_id": ...}`).
 """
 
 from __future__ import annotations
@@ -21,16 +21,10 @@ _TALKATIVE = ("asyncio", "websockets")
 
 
 class TextFormatter(logging.Formatter):
-    """`12:01:33 INFO openenv.server: message [session 4f0c...]`."""
+    """`2026-11-22 12:01:33 INFO openenv.server: message`."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class names it
-        """The line itself; a traceback follows it."""
-        line = super().formatMessage(record)
-        session_id = getattr(record, "session_id", None)
-        return line if session_id is None else f"{line} [session {session_id}]"
 
 
 class JsonFormatter(logging.Formatter):

@@ -37,23 +37,27 @@ class Banner:
 
     Attributes:
         environment_name: Class name of the environment.
-        url: `http://127.0.0.1:8000`.
-        ws_url: `ws://127.0.0.1:8000/ws`.
+        url: `http://127.0.0.1:8000`, or `unix:/run/env.sock`.
+        ws_url: `ws://127.0.0.1:8000/ws`; None for a unix socket, which has no such URL.
         workers: Processes that serve.
         capacity: Sessions at once.
     """
 
     environment_name: str
     url: str
-    ws_url: str
+    ws_url: str | None
     workers: int
     capacity: int
 
     def __str__(self) -> str:
         processes = "1 worker" if self.workers == 1 else f"{self.workers} workers"
         sessions = "1 session at a time" if self.capacity == 1 else f"{self.capacity} sessions at once"
+        first = f"{self.environment_name} is served on {self.url} ({processes}, {sessions})"
+        if self.ws_url is None:
+            path = self.url.removeprefix("unix:")
+            return f"{first}\n  health    curl --unix-socket {path} http://localhost/health"
         lines = [
-            f"{self.environment_name} is served on {self.url} ({processes}, {sessions})",
+            first,
             f"  sessions  {self.ws_url}",
             f"  health    {self.url}/health",
             f"  schema    {self.url}/schema",
@@ -197,7 +201,7 @@ def banner_for(app: App, config: Config, addresses: Claim) -> Banner:
     return Banner(
         environment_name=app.environment_name,
         url=addresses.url("https" if secure else "http"),
-        ws_url=addresses.url("wss" if secure else "ws") + ("" if config.uds else "/ws"),
+        ws_url=None if config.uds else addresses.url("wss" if secure else "ws") + "/ws",
         workers=config.workers,
         capacity=config.max_concurrent_envs or 1,
     )

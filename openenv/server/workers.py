@@ -441,7 +441,7 @@ class Supervisor:
                 self._replace_next()
             # Else it died before its turn to drain came, and the new one takes its place as it would have.
         elif worker.retiring:
-            if code < 0 and worker.ready and self._exit_code == 0:
+            if code != 0 and worker.ready and self._exit_code == 0:
                 self._exit_code = 1
         elif self._exit_code is None:
             self._restart(worker, code)

@@ -1,0 +1,336 @@
+"""Several workers are one server: one capacity, one end, one reload, and a death that nobody else notices."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from tests.support.authored import write_environment
+from tests.support.eventually import eventually
+from tests.support.program import started, wait_for_uds
+from tests.support.server import ROOT, Server, StartFailedError, answers, serve
+from tests.support.talk import Talk, talk
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds workers through /proc")
+
+OURS = {"PYTHONPATH": str(ROOT)}
+
+
+def workers_of(server: Server) -> set[int]:
+    """Process ids of the server's workers."""
+    pid = server.process.pid
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return {int(word) for word in text.split()}
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def opened() -> Iterator[ExitStack]:
+    """Closes the sessions of a test that still are open."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def open_many(server: Server, count: int, opened: ExitStack) -> tuple[list[Talk], list[dict[str, object]]]:
+    """Ask for `count` sessions at the same moment; gives those that were granted, and the refusals."""
+    granted: list[Talk] = []
+    refused: list[dict[str, object]] = []
+    barrier = threading.Barrier(count)
+
+    def ask() -> None:
+        session = opened.enter_context(talk(server.ws_url))
+        barrier.wait(15)
+        try:
+            observation = session.reset()
+        except ConnectionClosed:
+            observation = {"code": "closed"}
+        if "code" in observation:
+            refused.append(observation)
+        else:
+            granted.append(session)
+
+    threads = [threading.Thread(target=ask) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return granted, refused
+
+
+def test_every_worker_serves_and_the_banner_waits_for_all(tmp_path: Path, opened: ExitStack) -> None:
+    """Once the address is printed, sessions spread over as many processes as were asked for."""
+    write_environment(tmp_path)
+    with serve("talk:app", env=OURS, workers=4, cwd=tmp_path) as server:
+        assert "(4 workers, 100 sessions at once)" in server.log
+        pids = set()
+        for _ in range(100):
+            with talk(server.ws_url) as session:
+                pids.add(session.reset()["pid"])
+            if len(pids) == 4:
+                break
+        assert pids == workers_of(server)
+
+
+def test_capacity_is_exact_over_all_workers(tmp_path: Path, opened: ExitStack) -> None:
+    """Of 40 that ask at the same moment, 10 get a session; each one that leaves makes room for one."""
+    write_environment(tmp_path)
+    with serve(
+        "talk:app",
+        "--max-concurrent-envs",
+        "10",
+        env=OURS,
+        workers=4,
+        cwd=tmp_path,
+    ) as server:
+        granted, refused = open_many(server, 40, opened)
+        assert len(granted) == 10
+        assert len(refused) == 30
+        assert {entry["code"] for entry in refused} <= {"CAPACITY_REACHED", "closed"}
+        told = [entry for entry in refused if entry["code"] == "CAPACITY_REACHED"]
+        assert told
+        assert all(entry["max_sessions"] == 10 for entry in told)
+        assert all(entry["active_sessions"] == 10 for entry in told)
+        for session in granted[:3]:
+            session.socket.close()
+        granted, _ = open_many(server, 12, opened)
+        assert len(granted) == 3
+
+
+def test_a_killed_worker_is_replaced_and_its_sessions_are_given_back(
+    tmp_path: Path, opened: ExitStack
+) -> None:
+    """SIGKILL takes that worker's sessions and no other; the capacity is whole again at once."""
+    write_environment(tmp_path)
+    with serve("talk:app", "--max-concurrent-envs", "8", env=OURS, workers=2, cwd=tmp_path) as server:
+        granted, _ = open_many(server, 8, opened)
+        by_pid = Counter(session.step("hi")["pid"] for session in granted)
+        assert sum(by_pid.values()) == 8
+        victim = max(by_pid, key=lambda pid: by_pid[pid])
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda: victim not in workers_of(server) and len(workers_of(server)) == 2, "a new worker")
+        survivors = []
+        for session in granted:
+            try:
+                assert session.step("still here")["text"] == "still here"
+                survivors.append(session)
+            except ConnectionClosed:
+                pass
+        assert len(survivors) == 8 - by_pid[victim]
+        assert "was killed by SIGKILL; starting another in" in server.log
+        eventually(lambda: answers(server.host, server.port), "an answer")
+        again, refused = open_many(server, by_pid[victim] + 4, opened)
+        assert len(again) == by_pid[victim]
+        assert len(refused) == 4
+
+
+def test_a_step_that_kills_its_worker_does_not_end_the_server(tmp_path: Path) -> None:
+    """A segmentation fault in an environment is one worker's, not the server's."""
+    write_environment(tmp_path)
+    with serve("talk:app", env=OURS, workers=2, cwd=tmp_path) as server:
+        for _ in range(3):
+            with talk(server.ws_url) as session, pytest.raises(ConnectionClosed):
+                session.step("die")
+            eventually(lambda: answers(server.host, server.port), "an answer")
+        assert server.process.poll() is None
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigterm_lets_a_running_step_finish_and_ends_with_0(tmp_path: Path, workers: int) -> None:
+    """The reply arrives, then close 1001; no new session is taken meanwhile."""
+    write_environment(tmp_path)
+    with serve("talk:app", env=OURS, workers=workers, cwd=tmp_path) as server:
+        with talk(server.ws_url) as session:
+            session.reset()
+            session.send("step", {"message": "sleep 0.7"})
+            eventually(lambda: answers(server.host, server.port), "an answer")
+            server.process.send_signal(signal.SIGTERM)
+            assert session.receive()["data"]["observation"]["text"] == "sleep 0.7"
+            with pytest.raises(ConnectionClosed) as closed:
+                session.receive()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1001
+        assert server.process.wait(10) == 0
+        assert not answers(server.host, server.port)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_reaches_the_whole_group_and_still_drains(tmp_path: Path, workers: int) -> None:
+    """A terminal signals every process of the group: a worker must not take that for two signals."""
+    write_environment(tmp_path)
+    with serve("talk:app", env=OURS, workers=workers, cwd=tmp_path) as server:
+        with talk(server.ws_url) as session:
+            session.reset()
+            session.send("step", {"message": "sleep 0.7"})
+            eventually(lambda: answers(server.host, server.port), "an answer")
+            os.killpg(server.process.pid, signal.SIGINT)
+            assert session.receive()["data"]["observation"]["text"] == "sleep 0.7"
+        assert server.process.wait(10) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_second_signal_ends_at_once(tmp_path: Path, workers: int) -> None:
+    """Whoever asks twice does not want to wait for a step of a minute."""
+    write_environment(tmp_path)
+    with (
+        serve("talk:app", env=OURS, workers=workers, cwd=tmp_path) as server,
+        talk(server.ws_url) as session,
+    ):
+        session.reset()
+        session.send("step", {"message": "sleep 60"})
+        eventually(lambda: answers(server.host, server.port), "an answer")
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: "drain" in server.log, "the drain")
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.process.wait(0.4)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(3) not in (0, None)
+
+
+def test_the_drain_ends_when_its_time_is_up(tmp_path: Path) -> None:
+    """A step that does not end is cut off, and the exit code says that something was."""
+    write_environment(tmp_path)
+    with (
+        serve("talk:app", "--drain-s", "0.3", env=OURS, workers=2, cwd=tmp_path) as server,
+        talk(server.ws_url) as session,
+    ):
+        session.reset()
+        session.send("step", {"message": "sleep 60"})
+        eventually(lambda: answers(server.host, server.port), "an answer")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(8) == 1
+
+
+def test_a_worker_that_hears_nothing_is_killed_at_the_end(tmp_path: Path) -> None:
+    """A stopped or spinning process cannot keep the server from ending."""
+    write_environment(tmp_path)
+    with serve("talk:app", "--drain-s", "0.1", env=OURS, workers=2, cwd=tmp_path) as server:
+        stopped = min(workers_of(server))
+        os.kill(stopped, signal.SIGSTOP)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(10) == 1
+        assert not is_alive(stopped)
+        assert f"worker {stopped} did not end in time; killing it" in server.log
+
+
+def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    """No worker goes on holding the port when nobody is left to stop it."""
+    write_environment(tmp_path)
+    with serve("talk:app", env=OURS, workers=3, cwd=tmp_path) as server:
+        workers = workers_of(server)
+        assert len(workers) == 3
+        server.process.kill()
+        eventually(lambda: not any(is_alive(pid) for pid in workers), "the end of the workers")
+
+
+CRASHES = """\
+import os
+
+os.register_at_fork(after_in_child=lambda: os._exit(3))
+"""
+
+
+def test_a_crash_loop_is_reported_and_given_up(tmp_path: Path) -> None:
+    """Workers that die before they serve are not started for ever; the exit code is not 0."""
+    path = write_environment(tmp_path)
+    path.write_text(path.read_text() + CRASHES)
+    with (
+        pytest.raises(StartFailedError, match="the server ended with 1") as failed,
+        serve("talk:app", env=OURS, workers=2, cwd=tmp_path),
+    ):
+        pass
+    assert "ended with exit code 3; starting another in" in str(failed.value)
+    assert "workers die too often to go on, giving up" in str(failed.value)
+
+
+def test_sighup_brings_new_code_without_a_refused_connection(tmp_path: Path) -> None:
+    """One worker at a time, the new one ready before the old drains; a restarted worker has it too."""
+    write_environment(tmp_path, "old")
+    with serve("talk:app", env=OURS, workers=2, cwd=tmp_path) as server:
+        before = workers_of(server)
+        with talk(server.ws_url) as session:
+            assert session.reset()["text"] == "old"
+        write_environment(tmp_path, "new")
+        server.process.send_signal(signal.SIGHUP)
+
+        def reloaded() -> bool:
+            # Asked again and again: at no moment is there nobody to answer.
+            assert answers(server.host, server.port)
+            return "every worker runs the new code" in server.log
+
+        eventually(reloaded, "the reload")
+        after = workers_of(server)
+        assert len(after) == 2
+        assert not after & before
+        for _ in range(8):
+            with talk(server.ws_url) as session:
+                assert session.reset()["text"] == "new"
+        os.kill(min(after), signal.SIGKILL)
+        eventually(lambda: len(workers_of(server) - {min(after)}) == 2, "a new worker")
+        eventually(lambda: answers(server.host, server.port), "an answer")
+        for _ in range(8):
+            with talk(server.ws_url) as session:
+                assert session.reset()["text"] == "new"
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(10) == 0
+
+
+def test_sighup_with_code_that_cannot_be_imported_leaves_the_old_serving(tmp_path: Path) -> None:
+    """The mistake is logged in one line; a later reload of mended code works."""
+    path = write_environment(tmp_path, "old")
+    with serve("talk:app", env=OURS, workers=2, cwd=tmp_path) as server:
+        before = workers_of(server)
+        path.write_text("def broken(:\n")
+        server.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "reload failed" in server.log, "the report")
+        assert "SyntaxError" in server.log
+        assert "Traceback" not in server.log
+        assert workers_of(server) == before
+        with talk(server.ws_url) as session:
+            assert session.reset()["text"] == "old"
+        write_environment(tmp_path, "mended")
+        server.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "every worker runs the new code" in server.log, "the reload")
+        with talk(server.ws_url) as session:
+            assert session.reset()["text"] == "mended"
+
+
+def test_capacity_is_exact_after_a_reload(tmp_path: Path, opened: ExitStack) -> None:
+    """What the replaced workers held is given back, and given back once."""
+    write_environment(tmp_path)
+    with serve("talk:app", "--max-concurrent-envs", "6", env=OURS, workers=2, cwd=tmp_path) as server:
+        granted, _ = open_many(server, 6, opened)
+        assert len(granted) == 6
+        server.process.send_signal(signal.SIGHUP)
+        eventually(lambda: "every worker runs the new code" in server.log, "the reload")
+        granted, refused = open_many(server, 9, opened)
+        assert len(granted) == 6
+        assert len(refused) == 3
+
+
+def test_workers_share_a_unix_socket(tmp_path: Path) -> None:
+    """All of them accept from it, and its file goes with the server."""
+    write_environment(tmp_path)
+    path = tmp_path / "env.sock"
+    with started("serve", "talk:app", "--uds", str(path), "--workers", "2", cwd=tmp_path) as process:
+        wait_for_uds(path)
+        with talk("", uds=str(path)) as session:
+            assert session.reset()["text"] == "hello"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert not path.exists()
