@@ -32,6 +32,14 @@ class Worker:
         self.context.close(closed.set)
         await asyncio.wait_for(closed.wait(), 10)
 
+    async def until_empty(self) -> None:
+        """Return once no session holds a slot."""
+        for _ in range(1000):
+            if not self.capacity.active:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"{self.capacity.active} sessions still hold their slots")
+
     def connect(self) -> Transport:
         """A connection whose other end is the test."""
         transport = Transport()
