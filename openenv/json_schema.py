@@ -116,7 +116,7 @@ class _Writer:
         """One property: what it accepts and what its author said about it."""
         schema = dict(self.write(spec.kind))
         title = spec.info.get("title")
-        if title is None and "$ref" not in schema:
+        if title is None and not _is_reference(schema):
             title = spec.name.replace("_", " ").title()
         if title is not None:
             schema["title"] = title
@@ -127,6 +127,12 @@ class _Writer:
             with contextlib.suppress(TypeError):
                 schema["default"] = self.to_json(spec.shown)
         return schema
+
+
+def _is_reference(schema: Json) -> bool:
+    """Whether it is a class, or a class or null: those have a title of their own."""
+    present = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
+    return "$ref" in schema or (len(present) == 1 and "$ref" in present[0])
 
 
 def _clean(name: str) -> str:
@@ -210,6 +216,8 @@ def _values(values: list[Any]) -> Json:
 def _write_enum(writer: _Writer, kind: EnumKind) -> Json:
     def make() -> Json:
         schema = _values([writer.to_json(member.value) for member in kind.cls])
+        if "const" in schema:
+            schema["enum"] = [schema.pop("const")]
         schema["title"] = kind.cls.__name__
         description = _documentation(kind.cls)
         if description and description != "An enumeration.":
@@ -300,7 +308,7 @@ def _write_foreign(writer: _Writer, kind: ForeignKind) -> Json:
 
 
 def _write_checked(writer: _Writer, kind: CheckedKind) -> Json:
-    return writer.write(kind.inner)
+    return {**writer.write(kind.inner), **_bounds(kind.bounds)}
 
 
 def _write_instance(writer: _Writer, kind: InstanceKind) -> Json:

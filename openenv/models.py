@@ -148,7 +148,7 @@ class Model:
         factories = _prepare_fields(cls)
         # dataclass() would write the signature into an empty docstring, which costs and misleads.
         cls.__doc__ = documentation or "-"
-        dataclasses.dataclass(kw_only=True)(cls)
+        dataclasses.dataclass(kw_only=True, eq=False, repr=False)(cls)
         cls.__doc__ = documentation
         # Left on the class so that an author's own @dataclass above us finds them again.
         for name, specifier in factories.items():
@@ -158,6 +158,34 @@ class Model:
         cls.__scope__ = cls.__scope__ | _local_names(sys._getframe(1))
         if cls.__extra__ == "allow" and not own_init:
             _accept_extras(cls)
+
+    def __eq__(self, other: object) -> bool:
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return _compared(self) == _compared(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        hidden = {name for name, entry in _fields(self).items() if not entry.repr}
+        shown = (f"{name}={value!r}" for name, value in _public(self).items() if name not in hidden)
+        return f"{type(self).__qualname__}({', '.join(shown)})"
+
+
+def _fields(model: object) -> dict[str, dataclasses.Field[Any]]:
+    fields: dict[str, dataclasses.Field[Any]] = type(model).__dataclass_fields__  # type: ignore[attr-defined]
+    return fields
+
+
+def _public(model: object) -> dict[str, Any]:
+    """The fields in order of declaration, then what else was assigned; nothing private."""
+    values = {name: getattr(model, name) for name in _fields(model) if hasattr(model, name)}
+    return {name: value for name, value in (values | vars(model)).items() if not name.startswith("_")}
+
+
+def _compared(model: object) -> dict[str, Any]:
+    left_out = {name for name, entry in _fields(model).items() if not entry.compare}
+    return {name: value for name, value in _public(model).items() if name not in left_out}
 
 
 def _prepare_fields(cls: type) -> dict[str, dataclasses.Field[Any]]:

@@ -83,8 +83,13 @@ class Schema:
         self.cls = cls
         self._kind = kind_of(cls)
         self._json_schema: dict[str, Any] | None = None
-        self.load = _compile_load(self._kind)
+        self.load = self._load_first
         self.dump = dump
+
+    def _load_first(self, value: Any) -> Any:
+        """Compile with the first value, as annotations may name classes that come later in a module."""
+        self.load = _compile_load(self._kind)
+        return self.load(value)
 
     @property
     def json_schema(self) -> dict[str, Any]:
@@ -145,17 +150,7 @@ class _FastLoad:
         self._thorough = thorough
 
     def compile(self) -> Callable[[Any], Any]:
-        """A function that compiles itself with its first call, as annotations may name later classes."""
-        compiled: list[Callable[[Any], Any]] = []
-
-        def load(value: Any) -> Any:
-            if not compiled:
-                compiled.append(self._compile())
-            return compiled[0](value)
-
-        return load
-
-    def _compile(self) -> Callable[[Any], Any]:
+        """The function; raises TypeError if an annotation cannot be understood."""
         names: dict[str, Any] = {
             "Fault": Fault,
             "Run": Run,
@@ -440,15 +435,25 @@ def _base64(data: Any) -> str:
 
 
 def _duration(value: timedelta) -> str:
-    """ISO 8601: days, then seconds with their fraction."""
+    """ISO 8601 with a year for 365 days, which is how a duration text is read as well."""
+    size = abs(value)
+    years, days = divmod(size.days, 365)
+    minutes, seconds = divmod(size.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    fraction = f".{size.microseconds:06d}".rstrip("0") if size.microseconds else ""
+    parts = ((f"{years}Y", years), (f"{days}D", days))
+    clock = ((f"{hours}H", hours), (f"{minutes}M", minutes), (f"{seconds}{fraction}S", seconds or fraction))
+    text = "".join(part for part, shown in parts if shown)
+    time_text = "".join(part for part, shown in clock if shown)
+    if not text and not time_text:
+        return "PT0S"
     sign = "-" if value < timedelta(0) else ""
-    value = abs(value)
-    days = f"{value.days}D" if value.days else ""
-    seconds = f"{value.seconds}"
-    if value.microseconds:
-        seconds += f".{value.microseconds:06d}".rstrip("0")
-    clock = f"T{seconds}S" if seconds != "0" or not days else ""
-    return f"{sign}P{days}{clock}"
+    return f"{sign}P{text}{'T' if time_text else ''}{time_text}"
+
+
+def _clock_text(value: time) -> str:
+    text = value.isoformat()
+    return f"{text[:-6]}Z" if text.endswith("+00:00") else text
 
 
 _CONVERTERS: dict[type, Callable[[Any], Any]] = {
@@ -458,11 +463,11 @@ _CONVERTERS: dict[type, Callable[[Any], Any]] = {
     Decimal: str,
     PurePath: str,
     timedelta: _duration,
-    time: time.isoformat,
+    time: _clock_text,
     float: float,
     int: int,
     str: str,
-    complex: str,
+    complex: lambda value: str(value).strip("()"),
     tuple: list,
     BaseException: str,
 }

@@ -842,7 +842,7 @@ class ListKind(Kind):
     def _collect(self, value: Collection[Any], run: Run) -> Any:
         hashed = self.cls is set or self.cls is frozenset
         longest = self.lengths.longest
-        if longest is not None and not hashed and len(value) > longest:
+        if longest is not None and self.cls is list and len(value) > longest:
             raise too_long(self._name, longest, len(value), value)
         made: list[Any] = []
         lines: list[Line] = []
@@ -861,7 +861,7 @@ class ListKind(Kind):
         result = made if self.cls is list else self.cls(made)
         longest = self.lengths.longest
         if longest is not None and len(result) > longest:
-            raise too_long(self._name, longest, None, value)
+            raise too_long(self._name, longest, len(value) if self.cls is tuple else None, value)
         if lines and self.cls is not tuple:
             raise Fault(lines)
         try:
