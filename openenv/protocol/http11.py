@@ -294,7 +294,8 @@ class RequestParser:
         if end is None:
             return None
         raw = bytes(self._buffer[:end])
-        head = _parse_head(raw, self._line, self._line_size, self._max_headers, self._max_body_bytes)
+        parse = _parse_head if end <= _MAX_REMEMBERED else _parse_head.__wrapped__
+        head = parse(raw, self._line_size, self._max_headers, self._max_body_bytes)
         if head.is_worth_remembering:
             self._remembered = head
         return self._start(head)
@@ -532,7 +533,10 @@ def _has_bare_lf(text: str) -> bool:
     return text.count("\n") != text.count("\r\n")
 
 
-def _parse_head(raw: bytes, line: _Line, line_size: int, max_headers: int, max_body_bytes: int) -> _Head:
+@lru_cache(maxsize=128)
+def _parse_head(raw: bytes, line_size: int, max_headers: int, max_body_bytes: int) -> _Head:
+    """A whole head. Remembered, so that clients of one kind share theirs over all connections."""
+    line = _parse_line(raw[: line_size - 2].decode("latin-1"))
     method, target, path, query, authority, version = line
     fields = _parse_fields(raw[line_size:], max_headers)
     table = dict(fields)
