@@ -32,7 +32,8 @@ from openenv.protocol.http_client import Response, ResponseParser
 
 __all__ = ["BlockingChannel", "BlockingNetwork"]
 
-_CHUNK_BYTES = 256 * 1024
+# More would be a memory mapping made and given back with each read, ten times the cost of reading.
+_CHUNK_BYTES = 64 * 1024
 _CLOSE_MESSAGE = b'{"type":"close"}'
 # A server that pings every 20 s and waits 20 s for the pong must find somebody at home.
 _KEEPER_PERIOD_S = 5.0
@@ -418,6 +419,10 @@ class BlockingChannel:
             if not data:
                 return
             self.receive(data)
+            if self._inbox:
+                # A server that answers to "close" does not know it: it gets the protocol's own close.
+                self._wire.send_close()
+                connection.sendall(self._wire.data_to_send())
 
     def abandon(self) -> None:
         """See `Channel.abandon`."""

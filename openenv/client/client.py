@@ -183,12 +183,13 @@ class EnvClient(Generic[ActT, ObsT, StateT]):
         truncated = payload.get("truncated", False)
         load = self._load_observation
         if load is not None:
-            values = {**observation, "done": done, "reward": reward}
+            observation["done"] = done
+            observation["reward"] = reward
             if metadata is not None:
-                values["metadata"] = metadata
+                observation["metadata"] = metadata
             if truncated:
-                values["truncated"] = True
-            observation = load(values)
+                observation["truncated"] = True
+            observation = load(observation)
         return StepResult(cast(ObsT, observation), reward, done, metadata, truncated)
 
     def _parse_state(self, payload: dict[str, Any]) -> StateT:
@@ -254,9 +255,13 @@ class EnvClient(Generic[ActT, ObsT, StateT]):
         self, action: ActT, timeout_s: float | None = None, **kwargs: Any
     ) -> StepResult[ObsT]:
         head = b'{"type":"step","data":' + encode(self._step_payload(action), jsonable)
+        channel = self._channel
         if timeout_s is None:
-            return self._parse_result(await self._ask(head + b"}", self._message_timeout))
-        if self._channel is None:
+            # `_ask`, without a coroutine of its own on what is done most.
+            if channel is None or not channel.is_usable():
+                channel = await self._usable_channel()
+            return self._parse_result(load_reply(await channel.ask(head + b"}", self._message_timeout)))
+        if channel is None:
             await self._connect_async()
         return self._parse_result(await self._ask(*self._finish(head, timeout_s)))
 
@@ -369,6 +374,8 @@ class EnvClient(Generic[ActT, ObsT, StateT]):
         self._network = None
 
     def _blocking(self) -> BlockingNetwork:
+        if self._execution == _SYNC and type(self._network) is BlockingNetwork:
+            return self._network
         self._claim(_SYNC)
         network = self._the_network()
         assert isinstance(network, BlockingNetwork)
@@ -433,6 +440,8 @@ class EnvClient(Generic[ActT, ObsT, StateT]):
         """
         if self._execution == _ASYNC:
             return self._step_async(action, timeout_s)
+        if self._execution == _SYNC and self._driver is None:
+            return cast(Any, self._blocking().drive(self._step_async(action, timeout_s)))
         return cast(Coroutine[Any, Any, StepResult[ObsT]], self._dispatch("_step_async", action, timeout_s))
 
     def state(self) -> Coroutine[Any, Any, StateT]:
