@@ -15,6 +15,15 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
+from openenv.containers import (
+    CheckedKind,
+    DictKind,
+    FixedTupleKind,
+    ListKind,
+    OptionalKind,
+    TaggedKind,
+    UnionKind,
+)
 from openenv.kinds import MISSING, FieldSpec, ForeignKind, NamedTupleKind, RecordKind
 from openenv.temporal import DateKind, DatetimeKind, TimedeltaKind, TimeKind
 from openenv.validation import (
@@ -22,24 +31,17 @@ from openenv.validation import (
     BoolKind,
     Bounds,
     BytesKind,
-    CheckedKind,
     DecimalKind,
-    DictKind,
     EnumKind,
-    FixedTupleKind,
     FloatKind,
     InstanceKind,
     IntKind,
     Kind,
     Lengths,
-    ListKind,
     LiteralKind,
     NoneKind,
-    OptionalKind,
     PathKind,
     StrKind,
-    TaggedKind,
-    UnionKind,
     UUIDKind,
 )
 

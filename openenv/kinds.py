@@ -24,6 +24,15 @@ from pathlib import PurePath
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
+from openenv.containers import (
+    CheckedKind,
+    DictKind,
+    FixedTupleKind,
+    ListKind,
+    OptionalKind,
+    TaggedKind,
+    UnionKind,
+)
 from openenv.models import DEFAULT_KEY, INFO_KEY, Model
 from openenv.temporal import DateKind, DatetimeKind, TimedeltaKind, TimeKind
 from openenv.validation import (
@@ -32,29 +41,23 @@ from openenv.validation import (
     BoolKind,
     Bounds,
     BytesKind,
-    CheckedKind,
     DecimalKind,
-    DictKind,
     EnumKind,
     Fault,
-    FixedTupleKind,
     FloatKind,
     InstanceKind,
     IntKind,
     Kind,
     Lengths,
     Line,
-    ListKind,
     LiteralKind,
     NoneKind,
-    OptionalKind,
     PathKind,
     Run,
     StrKind,
-    TaggedKind,
-    UnionKind,
     UUIDKind,
     fault,
+    place_of,
     too_long,
 )
 
@@ -187,7 +190,7 @@ class RecordKind(Kind):
             if key in self._names:
                 continue
             if not isinstance(key, str):
-                lines += fault("invalid_key", "Keys should be strings", item).at(_place(key))
+                lines += fault("invalid_key", "Keys should be strings", item).at(place_of(key))
             elif self.extra == "forbid":
                 lines += fault("extra_forbidden", "Extra inputs are not permitted", item).at(key)
             elif self.extra == "allow":
@@ -221,10 +224,6 @@ def fault_of(error: Exception, given: Any) -> Fault:
     if isinstance(error, AssertionError):
         return fault("assertion_error", f"Assertion failed, {error}", given, error=str(error))
     return fault("value_error", f"Value error, {error}", given, error=str(error))
-
-
-def _place(key: Any) -> Any:
-    return key if isinstance(key, str | int) else str(key)
 
 
 class NamedTupleKind(Kind):
@@ -282,7 +281,7 @@ class NamedTupleKind(Kind):
             if isinstance(key, str):
                 lines += fault("extra_forbidden", "Extra inputs are not permitted", item).at(key)
             else:
-                lines += fault("invalid_key", "Keys should be strings", item).at(_place(key))
+                lines += fault("invalid_key", "Keys should be strings", item).at(place_of(key))
         if lines:
             raise Fault(lines)
         return self.cls(*made)

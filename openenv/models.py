@@ -107,11 +107,12 @@ def field(
         "pattern": pattern,
     }
     info = {key: value for key, value in said.items() if value is not None}
-    metadata = {INFO_KEY: info}
+    metadata: dict[str, Any] = {INFO_KEY: info}
     if _is_mutable(default):
         metadata[DEFAULT_KEY] = default
         default, default_factory = _MISSING, functools.partial(copy.deepcopy, default)
-    made: dataclasses.Field[Any] = dataclasses.field(
+    # The stubs give a field's default's type here; at run time it is the Field.
+    made: Any = dataclasses.field(
         default=default, default_factory=default_factory, repr=repr, init=init, metadata=metadata
     )
     return made

@@ -30,6 +30,15 @@ from pathlib import PurePath
 from typing import Any
 
 from openenv import codec
+from openenv.containers import (
+    CheckedKind,
+    DictKind,
+    FixedTupleKind,
+    ListKind,
+    OptionalKind,
+    TaggedKind,
+    UnionKind,
+)
 from openenv.errors import SchemaError
 from openenv.json_schema import describe
 from openenv.kinds import (
@@ -42,17 +51,10 @@ from openenv.kinds import (
 )
 from openenv.validation import (
     AnyKind,
-    CheckedKind,
-    DictKind,
     Fault,
-    FixedTupleKind,
     FloatKind,
     Kind,
-    ListKind,
-    OptionalKind,
     Run,
-    TaggedKind,
-    UnionKind,
 )
 
 __all__ = ["Schema", "dump_observation", "dump_state", "infer_types", "jsonable", "schema_of"]
@@ -219,6 +221,7 @@ def _fail(error: Exception, value: Any) -> None:
 _PLAIN_TYPES = frozenset((str, int, float, bool, type(None)))
 _DUMPERS: dict[type, Callable[[Any], Any]] = {}
 _OBSERVATION_DUMPERS: dict[type, Callable[[Any], DumpedObservation]] = {}
+_STATE_DUMPERS: dict[type, Callable[[Any], dict[str, Any]]] = {}
 
 
 def dump(value: Any) -> Any:
@@ -274,8 +277,8 @@ def _compile_dump(cls: type, left_out: frozenset[str], template: str) -> Callabl
             parts.append(f"{name!r}: {_expression(f'o.{name}', kinds.get(name, AnyKind()))}")
     fields = f"{{{', '.join(parts)}}}"
     if getattr(cls, "__extra__", None) == "allow":
-        names["declared"] = frozenset(f.name for f in dataclasses.fields(cls))
-        fields = f"extras({fields}, o, declared)"
+        declared = names["declared"] = frozenset(f.name for f in dataclasses.fields(cls))
+        fields = f"({fields} if len(o.__dict__) == {len(declared)} else extras({fields}, o, declared))"
     return typing.cast("Callable[[Any], Any]", eval(f"lambda o: {template.format(fields=fields)}", names))
 
 
@@ -385,17 +388,25 @@ def dump_state(obj: Any) -> dict[str, Any]:
     Raises:
         TypeError: It is no State, dataclass, model or dict. A method is not called.
     """
-    if _has_model_dump(type(obj)):
-        made: dict[str, Any] = obj.model_dump()
-        return made
-    if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
-        dumped: dict[str, Any] = dump(obj)
-        return dumped
-    if isinstance(obj, dict):
-        return obj
-    if isinstance(obj, Mapping):
-        return dict(obj)
-    if not isinstance(obj, types.MethodType | types.FunctionType) and not obj:
+    dumper = _STATE_DUMPERS.get(obj.__class__)
+    if dumper is None:
+        dumper = _STATE_DUMPERS[obj.__class__] = _state_dumper_of(obj.__class__)
+    return dumper(obj)
+
+
+def _state_dumper_of(cls: type) -> Callable[[Any], dict[str, Any]]:
+    if _has_model_dump(cls):
+        return lambda obj: typing.cast("dict[str, Any]", obj.model_dump())
+    if dataclasses.is_dataclass(cls):
+        return _compile_dump(cls, frozenset(), "{fields}")
+    if issubclass(cls, dict):
+        return _as_it_is
+    return dict if issubclass(cls, Mapping) else _dump_no_state
+
+
+def _dump_no_state(obj: Any) -> dict[str, Any]:
+    """What is empty shows an empty state; a method is one that the author forgot to make a property."""
+    if not callable(obj) and not obj:
         return {}
     hint = "; declare it with @property" if callable(obj) else ""
     raise TypeError(

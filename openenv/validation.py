@@ -19,7 +19,7 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from pathlib import PurePath
@@ -31,28 +31,25 @@ __all__ = [
     "BoolKind",
     "Bounds",
     "BytesKind",
-    "CheckedKind",
     "DecimalKind",
-    "DictKind",
     "EnumKind",
     "Fault",
-    "FixedTupleKind",
     "FloatKind",
     "InstanceKind",
     "IntKind",
     "Kind",
     "Lengths",
-    "ListKind",
     "LiteralKind",
     "NoneKind",
-    "OptionalKind",
     "PathKind",
     "Run",
     "StrKind",
-    "TaggedKind",
     "UUIDKind",
-    "UnionKind",
     "fault",
+    "hashable",
+    "not_instance",
+    "place_of",
+    "too_long",
 ]
 
 EXACT, STRICT, LAX = 2, 1, 0
@@ -565,7 +562,7 @@ class LiteralKind(Kind):
 
     def _keys(self, value: Any) -> list[tuple[type, Any]]:
         """What to look for: the value as its own type, then equal numbers of another."""
-        if not _hashable(value):
+        if not hashable(value):
             return []
         keys = [(type(value), value)]
         if self._has_number and isinstance(value, int | float):
@@ -601,9 +598,7 @@ class EnumKind(Kind):
         self.label = f"{base.__name__}-enum[{cls.__name__}]" if base else f"enum[{cls.__name__}]"
         self._expected = _either([_shown(member.value) for member in cls])
         self._has_int = base is int or any(type(member.value) is int for member in cls)
-        self._known = {
-            (type(member.value), member.value): member for member in cls if _hashable(member.value)
-        }
+        self._known = {(type(member.value), member.value): member for member in cls if hashable(member.value)}
 
     def check(self, value: Any, run: Run) -> Any:
         if isinstance(value, self.cls):
@@ -615,7 +610,7 @@ class EnumKind(Kind):
         raise fault("enum", f"Input should be {self._expected}", value, expected=self._expected)
 
     def _lookup(self, value: Any) -> Enum | None:
-        if _hashable(value) and (type(value), value) in self._known:
+        if hashable(value) and (type(value), value) in self._known:
             return self._known[type(value), value]
         if self.base is str and not isinstance(value, str):
             return None
@@ -637,7 +632,8 @@ class EnumKind(Kind):
             raise ValueError("no number") from error
 
 
-def _hashable(value: Any) -> bool:
+def hashable(value: Any) -> bool:
+    """Whether it may be a key of a dict or an item of a set."""
     try:
         hash(value)
     except TypeError:
@@ -674,303 +670,6 @@ def not_instance(name: str, value: Any) -> Fault:
     return fault("is_instance_of", f"Input should be an instance of {name}", value, **{"class": name})
 
 
-class OptionalKind(Kind):
-    """A kind, or None."""
-
-    def __init__(self, inner: Kind) -> None:
-        self.inner = inner
-
-    @property
-    def label(self) -> str:  # type: ignore[override]
-        return f"nullable[{self.inner.label}]"
-
-    def check(self, value: Any, run: Run) -> Any:
-        return None if value is None else self.inner.check(value, run)
-
-    def guard(self, name: str, constants: dict[str, Any]) -> str | None:
-        inner = self.inner.guard(name, constants)
-        return None if inner is None else f"({name} is None or {inner})"
-
-
-class UnionKind(Kind):
-    """The member that fits best."""
-
-    def __init__(self, members: Sequence[Kind]) -> None:
-        self.members = tuple(members)
-
-    @property
-    def label(self) -> str:  # type: ignore[override]
-        return f"union[{','.join(member.label for member in self.members)}]"
-
-    def check(self, value: Any, run: Run) -> Any:
-        best: tuple[Any, Run] | None = None
-        lines: list[Line] = []
-        for member in self.members:
-            trial = Run()
-            try:
-                found = member.check(value, trial)
-            except Fault as error:
-                lines += error.at(member.label)
-                continue
-            if trial.exactness == EXACT and trial.n_fields is None:
-                return found
-            if best is None or _fits_better(trial, best[1]):
-                best = (found, trial)
-        if best is None:
-            raise Fault(lines)
-        run.floor(best[1].exactness)
-        if best[1].n_fields is not None:
-            run.count(best[1].n_fields)
-        return best[0]
-
-    def guard(self, name: str, constants: dict[str, Any]) -> str | None:
-        names = [_PLAIN.get(type(member)) for member in self.members]
-        if None in names or any(getattr(member, "bounds", None) for member in self.members):
-            return None
-        if any(member.label.startswith("constrained") for member in self.members):
-            return None
-        return f"{name}.__class__ in ({', '.join(map(str, names))},)"
-
-
-_PLAIN: dict[type[Kind], str] = {IntKind: "int", FloatKind: "float", BoolKind: "bool", StrKind: "str"}
-
-
-def _fits_better(new: Run, old: Run) -> bool:
-    """More of the given keys were fields; among equals, the better fit; else the earlier member."""
-    if new.n_fields is not None and old.n_fields is not None and new.n_fields != old.n_fields:
-        return new.n_fields > old.n_fields
-    return new.exactness > old.exactness
-
-
-class TaggedKind(Kind):
-    """Records told apart by a field that holds a different literal in each.
-
-    Args:
-        tag: Name of that field.
-        members: Value of the field to record, in order of declaration.
-        fallback: Takes a value without the tag, where the tag has a default; None refuses it.
-    """
-
-    def __init__(self, tag: str, members: Mapping[Any, Kind], fallback: Kind | None = None) -> None:
-        self.tag, self.members, self.fallback = tag, dict(members), fallback
-        self._expected = ", ".join(repr(value) for value in self.members)
-
-    @property
-    def label(self) -> str:  # type: ignore[override]
-        names = dict.fromkeys(member.label for member in self.members.values())
-        return f"tagged-union[{','.join(names)}]"
-
-    def check(self, value: Any, run: Run) -> Any:
-        if isinstance(value, Mapping):
-            if self.tag not in value:
-                if self.fallback is not None:
-                    return self.fallback.check(value, run)
-                raise self._untagged(value)
-            found = value[self.tag]
-        elif any(isinstance(value, getattr(member, "cls", ())) for member in self.members.values()):
-            found = getattr(value, self.tag)
-        else:
-            msg = "Input should be a valid dictionary or object to extract fields from"
-            raise fault("model_attributes_type", msg, value)
-        member = self.members.get(found) if _hashable(found) else None
-        if member is None:
-            raise self._wrong_tag(value, found)
-        try:
-            return member.check(value, run)
-        except Fault as error:
-            raise Fault(error.at(found)) from None
-
-    def _untagged(self, value: Any) -> Fault:
-        shown = repr(self.tag)
-        return fault(
-            "union_tag_not_found",
-            f"Unable to extract tag using discriminator {shown}",
-            value,
-            discriminator=shown,
-        )
-
-    def _wrong_tag(self, value: Any, found: Any) -> Fault:
-        shown = repr(self.tag)
-        msg = (
-            f"Input tag '{found}' found using {shown} does not match any of the expected tags: "
-            f"{self._expected}"
-        )
-        return fault(
-            "union_tag_invalid",
-            msg,
-            value,
-            discriminator=shown,
-            tag=str(found),
-            expected_tags=self._expected,
-        )
-
-
-class ListKind(Kind):
-    """A list, set, frozenset or tuple of any number of items of one kind.
-
-    Args:
-        item: Kind of each item.
-        lengths: Fewest and most items.
-        cls: What is made: list, tuple, set or frozenset.
-        abstract: Name of the abstract class that the author wrote instead, or None.
-    """
-
-    def __init__(self, item: Kind, lengths: Lengths, cls: type = list, abstract: str | None = None) -> None:
-        self.item, self.lengths, self.cls, self.abstract = item, lengths, cls, abstract
-        self._what, self._name, self._noun = _SEQUENCES[cls]
-
-    @property
-    def label(self) -> str:  # type: ignore[override]
-        tail = ", ..." if self.cls is tuple else ""
-        return f"{self.cls.__name__}[{self.item.label}{tail}]"
-
-    def check(self, value: Any, run: Run) -> Any:
-        if value.__class__ is not self.cls:
-            run.floor(LAX)
-            if not isinstance(value, list | tuple | set | frozenset):
-                raise self._wrong_type(value)
-        return self._collect(value, run)
-
-    def _wrong_type(self, value: Any) -> Fault:
-        if self.abstract is not None:
-            if isinstance(value, str):
-                msg = f"'str' instances are not allowed as a {self.abstract} value"
-                return fault("sequence_str", msg, value, type_name="str")
-            return not_instance(self.abstract, value)
-        return fault(f"{self._what}_type", f"Input should be a valid {self._noun}", value)
-
-    def _collect(self, value: Collection[Any], run: Run) -> Any:
-        hashed = self.cls is set or self.cls is frozenset
-        longest = self.lengths.longest
-        if longest is not None and self.cls is list and len(value) > longest:
-            raise too_long(self._name, longest, len(value), value)
-        made: list[Any] = []
-        lines: list[Line] = []
-        check = self.item.check
-        for index, item in enumerate(value):
-            try:
-                made.append(check(item, run))
-                if hashed and not _hashable(made[-1]):
-                    del made[-1]
-                    raise fault("set_item_not_hashable", "Set items should be hashable", item)
-            except Fault as error:
-                lines += error.at(index)
-        return self._finish(made, lines, value)
-
-    def _finish(self, made: list[Any], lines: list[Line], value: Any) -> Any:
-        result = made if self.cls is list else self.cls(made)
-        longest = self.lengths.longest
-        if longest is not None and len(result) > longest:
-            raise too_long(self._name, longest, len(value) if self.cls is tuple else None, value)
-        if lines and self.cls is not tuple:
-            raise Fault(lines)
-        try:
-            self.lengths.check(len(result), value, self._name)
-        except Fault as error:
-            lines += error.lines
-        if lines:
-            raise Fault(lines)
-        return result
-
-
-_SEQUENCES: dict[type, tuple[str, str, str]] = {
-    list: ("list", "List", "list"),
-    tuple: ("tuple", "Tuple", "tuple"),
-    set: ("set", "Set", "set"),
-    frozenset: ("frozen_set", "Frozenset", "frozenset"),
-}
-
-
-class FixedTupleKind(Kind):
-    """A tuple of so many items, each of its own kind."""
-
-    def __init__(self, items: Sequence[Kind]) -> None:
-        self.items = tuple(items)
-
-    @property
-    def label(self) -> str:  # type: ignore[override]
-        return f"tuple[{', '.join(item.label for item in self.items)}]"
-
-    def check(self, value: Any, run: Run) -> Any:
-        if value.__class__ is not tuple:
-            run.floor(LAX)
-            if not isinstance(value, list | tuple | set | frozenset):
-                raise fault("tuple_type", "Input should be a valid tuple", value)
-        given = list(value)
-        if len(given) > len(self.items):
-            raise too_long("Tuple", len(self.items), len(given), value)
-        made: list[Any] = []
-        lines: list[Line] = []
-        for index, item in enumerate(self.items):
-            try:
-                if index >= len(given):
-                    raise fault("missing", "Field required", value)
-                made.append(item.check(given[index], run))
-            except Fault as error:
-                lines += error.at(index)
-        if lines:
-            raise Fault(lines)
-        return tuple(made)
-
-
-class DictKind(Kind):
-    """A dict whose keys are of one kind and whose values are of another."""
-
-    def __init__(self, key: Kind, item: Kind, lengths: Lengths) -> None:
-        self.key, self.item, self.lengths = key, item, lengths
-
-    @property
-    def label(self) -> str:  # type: ignore[override]
-        return f"dict[{self.key.label},{self.item.label}]"
-
-    def check(self, value: Any, run: Run) -> Any:
-        if value.__class__ is not dict:
-            run.floor(LAX)
-            if not isinstance(value, Mapping):
-                raise fault("dict_type", "Input should be a valid dictionary", value)
-        made: dict[Any, Any] = {}
-        lines: list[Line] = []
-        check_key, check_item = self.key.check, self.item.check
-        for key, item in value.items():
-            faults = len(lines)
-            try:
-                checked_key = check_key(key, run)
-            except Fault as error:
-                lines += error.at(_place(key), "[key]")
-            try:
-                checked = check_item(item, run)
-            except Fault as error:
-                lines += error.at(_place(key))
-            if len(lines) == faults:
-                made[checked_key] = checked
-        if lines:
-            raise Fault(lines)
-        if self.lengths:
-            self.lengths.check(len(made), value, "Dictionary")
-        return made
-
-
-def _place(key: Any) -> Any:
+def place_of(key: Any) -> Any:
+    """A key of a dict as an entry of `loc`, which has names and positions only."""
     return key if isinstance(key, str | int) else str(key)
-
-
-class CheckedKind(Kind):
-    """A kind that has no limits of its own, with limits on what it gives: unions, Any, classes."""
-
-    def __init__(self, inner: Kind, bounds: Bounds, lengths: Lengths) -> None:
-        self.inner, self.bounds, self.lengths = inner, bounds, lengths
-
-    @property
-    def label(self) -> str:  # type: ignore[override]
-        return f"function-after[{self.inner.label}]"
-
-    def check(self, value: Any, run: Run) -> Any:
-        found = self.inner.check(value, run)
-        try:
-            self.bounds.check(found, value, _same)
-            if self.lengths:
-                self.lengths.check(len(found), value, "Value")
-        except TypeError as error:
-            msg = f"Value error, {error}"
-            raise fault("value_error", msg, value, error=str(error)) from error
-        return found
