@@ -357,7 +357,8 @@ _APART = frozenset(("reward", "done"))
 def _observation_dumper_of(cls: type) -> Callable[[Any], DumpedObservation]:
     if dataclasses.is_dataclass(cls):
         names = {f.name for f in dataclasses.fields(cls)}
-        reward = "o.reward" if "reward" in names else "getattr(o, 'reward', None)"
+        kind = _kinds_by_name(cls).get("reward", AnyKind())
+        reward = f"({_expression('o.reward', kind)})" if "reward" in names else "getattr(o, 'reward', None)"
         done = "o.done" if "done" in names else "getattr(o, 'done', False)"
         metadata = "o.metadata" if "metadata" in names else "getattr(o, 'metadata', None)"
         return _compile_dump(cls, _APART, f"({{fields}}, {reward}, {done}, {metadata} or None)")
