@@ -14,9 +14,10 @@ import inspect
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from openenv.app import asgi
-from openenv.app.context import Context, Definition, Respond, detail
+from openenv.app.context import Context, Definition, Respond, Response, detail
 from openenv.app.openapi import make_handler
 from openenv.app.router import Route, Router
 from openenv.app.routes import about, control, mcp, tasks
@@ -117,7 +118,16 @@ class App:
         if match.allowed:
             headers = (("content-type", "application/json"), ("allow", ", ".join(match.allowed)))
             return detail(405, "Method Not Allowed", headers)
-        return detail(404, "Not Found")
+        return self._redirect(request) or detail(404, "Not Found")
+
+    def _redirect(self, request: Request) -> Response | None:
+        """Existing servers lead `/health/` to `/health`; 307 keeps the method and the body."""
+        path = request.path.rstrip("/")
+        if path == request.path or self._router.find(request.method, path) == (None, ()):
+            return None
+        # Relative, so that it is right behind any proxy: RFC 9110 section 10.2.2.
+        location = quote(path) + (f"?{request.query}" if request.query else "")
+        return Response(307, b"", (("location", location),))
 
     def websocket(self, context: Context, path: str, peer: Peer) -> SessionSocket | None:
         """What answers a WebSocket at `path`, or None: then the handshake is refused with 403."""

@@ -38,10 +38,11 @@ def load_body(request: Request, schema: Schema, required: bool) -> tuple[Any, di
     Raises:
         BodyRefused: It is not JSON (422, or 400 where it is not even UTF-8) or does not fit (422).
     """
-    value = _decode_body(request)
-    if value is None:
-        if required:
-            raise _refused([_fault("missing", ["body"], "Field required", None)])
+    if request.body:
+        value = _decode_body(request)
+    elif required:
+        raise _refused([_fault("missing", ["body"], "Field required", None)])
+    else:
         value = {}
     if type(value) is not dict:
         raise _refused(
@@ -63,8 +64,6 @@ def load_body(request: Request, schema: Schema, required: bool) -> tuple[Any, di
 
 def _decode_body(request: Request) -> Any:
     body = request.body
-    if not body:
-        return None
     if not _is_json(request.header("content-type")):
         return body.decode("utf-8", "replace")
     try:
