@@ -312,12 +312,12 @@ def _whole(value: float) -> int:
 
 def _int_of_text(value: str) -> int:
     text = value.strip()
-    if len(text) > _MAX_INTEGER_TEXT:
-        raise _int_too_long(value)
     if _INTEGER_TEXT.fullmatch(text) is None:
         raise fault(
             "int_parsing", "Input should be a valid integer, unable to parse string as an integer", value
         )
+    if len(text) > _MAX_INTEGER_TEXT:
+        raise _int_too_long(value)
     return int(text.partition(".")[0])
 
 
