@@ -199,8 +199,13 @@ def compare(stream: bytes) -> tuple[str, str] | None:
             return None
         assert us.error is not None, stream
         return "stricter", _excuse(STRICTER, us.error, stream)
+    if them.stopped and (not us.stopped or len(us.requests) > len(them.requests)):
+        # h11 closes after every HTTP/1.0 request; we let a client that asks for it stay.
+        last = us.requests[len(them.requests) - 1]
+        assert last.version == "1.0", stream
+        assert any(name == "connection" and "keep-alive" in value.lower() for name, value in last.fields)
+        return "lenient", "HTTP/1.0 keep-alive"
     if len(us.requests) > len(them.requests):
-        assert not them.stopped, stream
         assert them.error is not None, stream
         return "lenient", _excuse(LENIENT, them.error, stream)
     if them.stopped or us.stopped:
@@ -302,14 +307,15 @@ def _streams(draw: st.DrawFn) -> bytes:
 @given(_streams())
 @example(b"")
 @example(b"\r\n")
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.0\r\n\r\n")
+@settings(max_examples=250, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_we_agree_with_h11_or_say_why_not(stream: bytes) -> None:
     """The promise of this module, on streams made of troublesome parts."""
     compare(stream)
 
 
 @given(st.binary(max_size=64))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, derandomize=True, deadline=None)
 def test_we_agree_with_h11_on_noise(stream: bytes) -> None:
     """Bytes that are hardly ever a request."""
     compare(stream)

@@ -170,7 +170,7 @@ def test_a_flood_of_pings_costs_no_more_than_its_bytes() -> None:
         assert server.data_to_send() == (b"\x8a\x00" * count, False)
         return time.process_time() - started
 
-    assert min(seconds(8_000) for _ in range(2)) < 24 * min(seconds(1_000) for _ in range(3)) + 0.02
+    assert min(seconds(5_000) for _ in range(2)) < 24 * min(seconds(625) for _ in range(3)) + 0.02
 
 
 # ---- closing ----
