@@ -186,6 +186,8 @@ class ListKind(Kind):
     def __init__(self, item: Kind, lengths: Lengths, cls: type = list, abstract: str | None = None) -> None:
         self.item, self.lengths, self.cls, self.abstract = item, lengths, cls, abstract
         self._what, self._name, self._noun = _SEQUENCES[cls]
+        # Items of one plain type can be seen to fit without a call for each: tokens, pixels, boards.
+        self._only = {_PLAIN_TYPES[item.label]} if cls is list and item.label in _PLAIN_TYPES else None
 
     @property
     def label(self) -> str:  # type: ignore[override]
@@ -193,11 +195,21 @@ class ListKind(Kind):
         return f"{self.cls.__name__}[{self.item.label}{tail}]"
 
     def check(self, value: Any, run: Run) -> Any:
+        if self._only is not None and type(value) is list and set(map(type, value)) == self._only:
+            self._check_length(value)
+            return value[:]
         if value.__class__ is not self.cls:
             run.floor(LAX)
             if not isinstance(value, list | tuple | set | frozenset):
                 raise self._wrong_type(value)
         return self._collect(value, run)
+
+    def _check_length(self, value: Collection[Any]) -> None:
+        if self.lengths:
+            longest = self.lengths.longest
+            if longest is not None and len(value) > longest:
+                raise too_long(self._name, longest, len(value), value)
+            self.lengths.check(len(value), value, self._name)
 
     def _wrong_type(self, value: Any) -> Fault:
         if self.abstract is not None:
@@ -241,6 +253,7 @@ class ListKind(Kind):
         return result
 
 
+_PLAIN_TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 _SEQUENCES: dict[type, tuple[str, str, str]] = {
     list: ("list", "List", "list"),
     tuple: ("tuple", "Tuple", "tuple"),

@@ -131,6 +131,10 @@ def _compile_load(kind: Kind) -> Callable[[Any], Any]:
             return kind.check(value, Run())
         except Fault as error:
             raise SchemaError(error.lines) from error.__cause__
+        except RecursionError:
+            # A peer's nesting must not look like a mistake of ours; its input is too deep to show.
+            msg = "Recursion error - cyclic reference detected"
+            raise SchemaError([{"type": "recursion_loop", "loc": [], "msg": msg, "input": None}]) from None
 
     if isinstance(kind, RecordKind) and not kind.is_dict:
         return _FastLoad(kind, load).compile()
@@ -167,7 +171,7 @@ class _FastLoad:
             lines += self._field(index, names)
         if self._kind.extra != "ignore":
             lines += ["  if left:", "   return thorough(value)"]
-        lines += [" except Fault:", "  return thorough(value)", *self._object(names)]
+        lines += [" except (Fault, RecursionError):", "  return thorough(value)", *self._object(names)]
         exec("\n".join(lines), names)
         made: Callable[[Any], Any] = names["load"]
         return made

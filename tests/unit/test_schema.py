@@ -191,6 +191,27 @@ def test_generic_and_recursive_models_load() -> None:
     ]
 
 
+def test_nesting_that_is_too_deep_is_a_fault() -> None:
+    """Not a RecursionError: a peer can send any depth."""
+    deep: dict[str, Any] = {"value": 1}
+    for _ in range(900):
+        deep = {"value": 1, "children": [deep]}
+    assert faults(Tree, deep) == [("recursion_loop", [])]
+
+
+def test_lists_of_plain_items_are_copied_and_limited() -> None:
+    """The short cut for them changes nothing."""
+
+    class Tokens(Action):
+        tokens: list[int] = field(min_length=1, max_length=3)
+
+    given = {"tokens": [1, 2]}
+    assert schema_of(Tokens).load(given).tokens is not given["tokens"]
+    assert schema_of(Tokens).load({"tokens": [1, True, "3"]}).tokens == [1, 1, 3]
+    assert faults(Tokens, {"tokens": [1, 2, 3, 4]}) == [("too_long", ["tokens"])]
+    assert faults(Tokens, {"tokens": []}) == [("too_short", ["tokens"])]
+
+
 def test_classes_made_inside_a_function_may_name_each_other() -> None:
     """Their annotations are looked up where the class was made."""
 
