@@ -234,7 +234,6 @@ def create_app(
         environment=EnvironmentSpec(
             factory=env,
             action=action,
-            load_action=action.load,
             never_blocks=bool(getattr(cls, "NEVER_BLOCKS", False)),
             single_thread=bool(getattr(cls, "REQUIRES_SINGLE_THREAD_EXECUTOR", False)),
         ),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from openenv.codec import decode, encode
+from openenv.codec import decode_leniently, decode_strictly, encode
 from openenv.errors import InvalidJsonError, OpenEnvError, SchemaError, SessionError, UnknownTypeError
 from openenv.schema import jsonable
 
@@ -55,9 +55,9 @@ def parse_message(payload: bytes | str) -> Message:
         SessionError: JSON, but not an object; stock servers end the session, so it does end.
     """
     try:
-        value = decode(payload)
-    except InvalidJsonError as error:
-        raise InvalidJsonError(f"Invalid JSON: {error}") from error
+        value = decode_strictly(payload)
+    except ValueError:
+        value = _decode_anyway(payload)
     if type(value) is not dict:
         raise SessionError(f"'{type(value).__name__}' object has no attribute 'get'")
     kind = value.get("type", "")
@@ -69,6 +69,13 @@ def parse_message(payload: bytes | str) -> Message:
     if type(kind) is not str or kind not in _SHAPES:
         raise UnknownTypeError(f"Unknown message type: {kind}")
     return _check_shape(kind, value)
+
+
+def _decode_anyway(payload: bytes | str) -> Any:
+    try:
+        return decode_leniently(payload)
+    except InvalidJsonError as error:
+        raise InvalidJsonError(f"Invalid JSON: {error}") from error
 
 
 def _check_shape(kind: str, value: dict[str, Any]) -> Message:

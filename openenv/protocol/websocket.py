@@ -103,6 +103,7 @@ class WebSocketServer:
         "_held",
         "_library",
         "_max_message_bytes",
+        "_max_short",
         "_missing",
         "_out",
         "_text",
@@ -110,6 +111,7 @@ class WebSocketServer:
 
     def __init__(self, max_message_bytes: int) -> None:
         self._max_message_bytes = max_message_bytes
+        self._max_short = min(125, max_message_bytes)
         # The beginning of a frame whose rest has not arrived. A bytearray, because a list of pieces
         # would cost a peer's tiny pieces twenty times their size.
         self._held: bytearray | None = None
@@ -125,6 +127,28 @@ class WebSocketServer:
     def is_open(self) -> bool:
         """Whether messages may still be sent."""
         return self._library is None or self._library.state is State.OPEN
+
+    def receive_one(self, data: bytes) -> bytes | None:
+        """Take bytes that are exactly one short text frame of ASCII, between two messages.
+
+        That is what nearly every read of a session brings. Anything else is left untouched for
+        `receive_data`.
+
+        Returns:
+            The message, or None if `data` is anything else.
+        """
+        length = len(data) - 6
+        if (
+            0 <= length <= self._max_short
+            and data[0] == _WHOLE_TEXT
+            and data[1] == length + 128
+            and self._held is None
+            and self._library is None
+        ):
+            payload = apply_mask(data[6:], data[2:6])
+            if payload.isascii():
+                return payload
+        return None
 
     def receive_data(self, data: bytes | bytearray) -> list[Event]:
         """Take bytes from the peer.

@@ -405,15 +405,15 @@ class WebSocketConnection(asyncio.Protocol):
         socket = self._socket
         if socket is None:
             return
-        events = self._ws.receive_data(data)
-        if len(events) == 1 and type(events[0]) is bytes:
-            reply = socket.receive(events[0])
+        message = self._ws.receive_one(data)
+        if message is not None:
+            reply = socket.receive(message)
             if reply is not None:
                 self._transport.write(text_frame(reply))
             return
         out: list[bytes] = []
         size = 0
-        for event in events:
+        for event in self._ws.receive_data(data):
             if type(event) is bytes:
                 reply = socket.receive(event)
                 if reply is not None:

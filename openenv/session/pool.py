@@ -106,7 +106,7 @@ class SessionPool:
         if not self._capacity.try_acquire():
             raise SessionCapacityError(self._capacity.active, self._capacity.maximum)
         try:
-            session = Session(self._make_runner, self._spec.load_action, self._loop, self._closed)
+            session = Session(self._make_runner, self._spec.action, self._loop, self._closed)
         except RuntimeError as error:  # the machine gives no more threads
             self._capacity.release()
             raise SessionCapacityError(

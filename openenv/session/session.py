@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from openenv.errors import AuthorError, SessionBrokenError, SessionError, StepTimeoutError
+from openenv.schema import Schema
 from openenv.session.runner import PENDING, Finish, OnDone, Runner
 
 __all__ = ["TRANSITIONS", "Session", "SessionState"]
@@ -56,7 +57,7 @@ class Session:
     """
 
     __slots__ = (
-        "_load_action",
+        "_action",
         "_loop",
         "_make_runner",
         "_on_closed",
@@ -70,14 +71,14 @@ class Session:
     def __init__(
         self,
         make_runner: Callable[[str], Runner],
-        load_action: Callable[[Any], Any],
+        action: Schema,
         loop: asyncio.AbstractEventLoop,
         on_closed: Callable[[Session], None],
     ) -> None:
         self.id = str(uuid.uuid4())
         self.state = SessionState.STARTING
         self._make_runner = make_runner
-        self._load_action = load_action
+        self._action = action
         self._loop = loop
         self._on_closed = on_closed
         self._on_done: OnDone | None = None
@@ -167,15 +168,19 @@ class Session:
         """
         if self.state is not _READY:
             self._refuse()
-        if timeout_s is not None:
+        if timeout_s is None:
+            step_now = self._runner.step_now
+            if step_now is not None:
+                return step_now(data, finish)
+        else:
             kwargs = {"timeout_s": timeout_s}
             return self._ask_in_time(
-                lambda done: self._runner.step(self._load_action, data, kwargs, finish, done),
+                lambda done: self._runner.step(self._action.load, data, kwargs, finish, done),
                 "step",
                 timeout_s,
                 on_done,
             )
-        result = self._runner.step(self._load_action, data, None, finish, self._finished)
+        result = self._runner.step(self._action.load, data, None, finish, self._finished)
         if result is PENDING:
             self.state = _RUNNING
             self._on_done = on_done

@@ -64,7 +64,7 @@ def step(context: Context, request: Request, respond: Respond) -> Any:
         return refusal.response
     # Validated before anything is made: a bad action costs no environment.
     try:
-        action = context.definition.environment.load_action(kwargs.pop("action"))
+        action = context.definition.environment.action.load(kwargs.pop("action"))
     except OpenEnvError as error:
         return failure(error)
     except Exception as error:

@@ -16,7 +16,7 @@ from tests.support import envs
 
 def spec_of(cls: Any, debug: bool = False) -> EnvironmentSpec:
     action = schema_of(envs.NoteAction)
-    return EnvironmentSpec(cls, action, action.load, cls.NEVER_BLOCKS, debug=debug)
+    return EnvironmentSpec(cls, action, cls.NEVER_BLOCKS, debug=debug)
 
 
 def fields(observation: dict[str, Any], reward: Any, done: Any, metadata: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from tests.support import envs
 def pool_of(cls: Any, maximum: int = 2) -> SessionPool:
     action = schema_of(envs.NoteAction)
     loop = asyncio.get_running_loop()
-    spec = EnvironmentSpec(cls, action, action.load, cls.NEVER_BLOCKS, cls.REQUIRES_SINGLE_THREAD_EXECUTOR)
+    spec = EnvironmentSpec(cls, action, cls.NEVER_BLOCKS, cls.REQUIRES_SINGLE_THREAD_EXECUTOR)
     return SessionPool(spec, LocalCapacity(maximum), loop, Mailbox(loop))
 
 
