@@ -10,7 +10,7 @@ is not; a text is never made from a number. In a union the member that fits best
 then without loss, then by conversion; the first one among equals.
 
 Reference: the conversion table of pydantic 2 (lax mode, Python input), with whose validators
-``tests/unit/schema_parity.py`` compares every kind.
+``tests/conformance/test_pydantic_parity.py`` compares every kind.
 """
 
 from __future__ import annotations
