@@ -50,6 +50,12 @@ _HANDSHAKE_HEADERS = [("OpenEnv-Runtime", __version__)]
 # without holding more than this beside the transport's own buffer.
 _GATHER_BYTES: Final = 64 * 1024
 
+# A body has body_timeout_s for each piece of this size, so that a byte now and then is not enough.
+_PIECE_BYTES: Final = 16 * 1024
+
+# How long a peer whose request was refused may go on sending before it is cut off.
+_LINGER_S: Final = 1.0
+
 
 class Connections:
     """Every connection of a worker, and the clock that ends those that take too long.
@@ -155,6 +161,8 @@ class HttpConnection(asyncio.Protocol):
         "_ended",
         "_parser",
         "_paused",
+        "_piece_bytes",
+        "_refused",
         "_request",
         "_shared",
         "_since",
@@ -172,7 +180,9 @@ class HttpConnection(asyncio.Protocol):
         self._paused = False
         self._writable = True
         self._closing = False
+        self._refused = False
         self._ended = False
+        self._piece_bytes = 0
         self._since = shared.loop.time()
 
     def connection_made(self, transport: Any) -> None:
@@ -186,10 +196,15 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
-            return
+            return  # after a refusal: read so that the peer gets to see it, see _close
         parser = self._parser
-        if parser.phase is not Phase.HEAD:  # a head has one deadline, however slowly it comes
+        phase = parser.phase
+        # A head has one deadline, however slowly it comes; a body has one for each piece of some size.
+        if phase is Phase.BODY:
+            self._piece_bytes += len(data)
+        if phase is Phase.IDLE or self._piece_bytes >= _PIECE_BYTES:
             self._since = self._shared.loop.time()
+            self._piece_bytes = 0
         parser.receive_data(data)
         if self._busy:
             # Pipelined: it waits in the parser, and more than that in the kernel.
@@ -199,11 +214,14 @@ class HttpConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._ended = True
+        if self._refused:
+            return False
         if not self._closing:
             self._parser.receive_eof()
             if not self._busy:
                 self._pump()
-        return self._busy  # a half-closed client still gets the answer it waits for
+        # A half-closed client still gets the answers that it waits for.
+        return self._busy or not self._writable
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -260,7 +278,13 @@ class HttpConnection(asyncio.Protocol):
         if response is PENDING:
             return None
         self._busy = False
-        return self._serialize(request, response)
+        return self._serialize_safely(request, response)
+
+    def _serialize_safely(self, request: Request, response: Response) -> bytes:
+        try:
+            return self._serialize(request, response)
+        except ValueError as error:  # a header that a handler made would have broken the head apart
+            return self._serialize(request, failure(error))
 
     def _serialize(self, request: Request, response: Response) -> bytes:
         keep_alive = request.keep_alive and not self._shared.draining
@@ -283,16 +307,13 @@ class HttpConnection(asyncio.Protocol):
         self._busy = False
         if self._transport.is_closing() or request is None:
             return
-        try:
-            data = self._serialize(request, response)
-        except ValueError as error:
-            data = self._serialize(request, failure(error))
-        self._transport.write(data)
+        self._transport.write(self._serialize_safely(request, response))
         self._pump()
 
     def _refuse(self, error: HttpError) -> bytes:
-        """What broke the grammar is answered once, and then nothing more is read."""
-        self._closing = True
+        """What broke the grammar is answered once, and then nothing more is taken."""
+        self._closing = self._refused = True
+        self._since = self._shared.loop.time()
         return serialize_response(
             error.status,
             _TEXT,
@@ -327,7 +348,11 @@ class HttpConnection(asyncio.Protocol):
 
     def check_time(self, now: float) -> None:
         """Close if the peer has been too slow: RFC 9110 section 15.5.9."""
-        if self._busy or self._closing:
+        if self._closing:
+            if now - self._since > _LINGER_S:
+                self._transport.close()
+            return
+        if self._busy:
             return
         config = self._shared.config
         phase = self._parser.phase
@@ -355,7 +380,12 @@ class HttpConnection(asyncio.Protocol):
 
     def _close(self) -> None:
         self._closing = True
-        self._transport.close()
+        if self._refused and self._transport.can_write_eof() and not self._ended:
+            # Closing with unread bytes in the kernel makes it send a reset, which can overtake the
+            # answer (RFC 9112 section 9.6): say that we are done, and read on for a moment.
+            self._transport.write_eof()
+        else:
+            self._transport.close()
 
 
 class WebSocketConnection(asyncio.Protocol):

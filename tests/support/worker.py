@@ -56,6 +56,7 @@ class Transport:
         self.written = bytearray()
         self.n_writes = 0
         self.closed = False
+        self.half_closed = False
         self.reading = True
         self._grown = asyncio.Event()
 
@@ -70,6 +71,12 @@ class Transport:
         self.written += data
         self.n_writes += 1
         self._grown.set()
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.half_closed = True
 
     def is_closing(self) -> bool:
         return self.closed

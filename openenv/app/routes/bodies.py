@@ -6,6 +6,7 @@ Reference: wire.md section 4, "422".
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 
 from openenv.app.context import Response, detail
@@ -14,7 +15,7 @@ from openenv.errors import InvalidJsonError, SchemaError
 from openenv.protocol.http11 import Request
 from openenv.schema import Schema
 
-__all__ = ["BodyRefused", "load_body"]
+__all__ = ["BodyRefused", "decode_body", "load_body", "load_value"]
 
 
 class BodyRefused(Exception):
@@ -26,9 +27,10 @@ class BodyRefused(Exception):
 
 
 def load_body(request: Request, schema: Schema, required: bool) -> tuple[Any, dict[str, Any]]:
-    """Read the body.
+    """Read the body and load it.
 
     Args:
+        request: Whose body it is.
         schema: What it must fit.
         required: Whether an empty body is refused; else it counts as `{}`.
 
@@ -38,12 +40,12 @@ def load_body(request: Request, schema: Schema, required: bool) -> tuple[Any, di
     Raises:
         BodyRefused: It is not JSON (422, or 400 where it is not even UTF-8) or does not fit (422).
     """
-    if request.body:
-        value = _decode_body(request)
-    elif required:
-        raise _refused([_fault("missing", ["body"], "Field required", None)])
-    else:
-        value = {}
+    value = {} if not request.body and not required else decode_body(request)
+    return load_value(value, schema)
+
+
+def load_value(value: Any, schema: Schema) -> tuple[Any, dict[str, Any]]:
+    """Load what `decode_body` gave. Result and errors as of `load_body`."""
     if type(value) is not dict:
         raise _refused(
             [
@@ -62,8 +64,15 @@ def load_body(request: Request, schema: Schema, required: bool) -> tuple[Any, di
     return loaded, {key: getattr(loaded, key, item) for key, item in value.items()}
 
 
-def _decode_body(request: Request) -> Any:
+def decode_body(request: Request) -> Any:
+    """The JSON value of a body, or its text where it claims to be something else than JSON.
+
+    Raises:
+        BodyRefused: There is none or it is not JSON (422), or it is not even UTF-8 (400).
+    """
     body = request.body
+    if not body:
+        raise _refused([_fault("missing", ["body"], "Field required", None)])
     if not _is_json(request.header("content-type")):
         return body.decode("utf-8", "replace")
     try:
@@ -76,6 +85,7 @@ def _decode_body(request: Request) -> Any:
         raise _refused([{**fault, "ctx": {"error": cause.msg}}]) from error
 
 
+@lru_cache(maxsize=64)
 def _is_json(content_type: str | None) -> bool:
     if content_type is None:
         return False

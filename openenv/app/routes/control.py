@@ -10,7 +10,7 @@ from typing import Any
 
 from openenv.app.context import JSON, Context, Respond, Response, json_response
 from openenv.app.routes.answers import failure, respond_later
-from openenv.app.routes.bodies import BodyRefused, load_body
+from openenv.app.routes.bodies import BodyRefused, decode_body, load_body, load_value
 from openenv.errors import AuthorError, OpenEnvError
 from openenv.models import Model, field
 from openenv.protocol.http11 import Request
@@ -59,7 +59,11 @@ def reset(context: Context, request: Request, respond: Respond) -> Any:
 def step(context: Context, request: Request, respond: Respond) -> Any:
     """Apply one action to a fresh environment and give its observation."""
     try:
-        _, kwargs = load_body(request, STEP_REQUEST, required=True)
+        value = decode_body(request)
+        if type(value) is dict and len(value) == 1 and type(value.get("action")) is dict:
+            kwargs = value  # what nearly every body is: nothing but an action
+        else:
+            _, kwargs = load_value(value, STEP_REQUEST)
     except BodyRefused as refusal:
         return refusal.response
     # Validated before anything is made: a bad action costs no environment.

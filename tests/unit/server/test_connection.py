@@ -112,7 +112,9 @@ def test_a_request_that_breaks_the_grammar_is_answered_and_closed() -> None:
         written = transport.take()
         assert written.count(b"date: ") == 2
         assert b"HTTP/1.1 400 Bad Request" in written
-        assert transport.closed
+        assert transport.half_closed
+        transport.protocol.data_received(HEALTH)
+        assert await transport.until_closed() == b""
 
     play(test)
 
