@@ -46,9 +46,9 @@ SAME_SIGNAL_S = 0.2
 def kill_moment(drain_s: float) -> float:
     """Monotonic second past which a worker that was told to drain now is killed.
 
-    A worker keeps to its drain time itself, and gives the environments' `close` a quarter of it more.
+    A worker keeps to its drain time itself, and gives the environments' `close` half a second at least.
     """
-    return time.monotonic() + 1.25 * drain_s + KILL_GRACE_S
+    return time.monotonic() + drain_s + KILL_GRACE_S
 
 
 _EXIT_GIVEN_UP = 1
