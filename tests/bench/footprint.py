@@ -25,7 +25,7 @@ from statistics import median
 from contestants import CONTESTANTS, ENVS, HOST, Server, started
 from machine import RESULTS, ROOT, CpuTimes, cores, describe, pin
 from memory import Memory, of_session
-from ws import Session
+from ws import Session, answer_pings
 
 CORES = cores()
 MB = 1_000_000
@@ -265,6 +265,8 @@ def _sessions(python: Path, name: str, kind: str, n_sessions: int, n_many: int) 
             session.reset()
             session.step("hello")
             sessions.append(session)
+            if len(sessions) % 250 == 0:
+                answer_pings(sessions)
 
         # The first hundred pay for what all of them share.
         for _ in range(100):
@@ -282,6 +284,8 @@ def _sessions(python: Path, name: str, kind: str, n_sessions: int, n_many: int) 
                 _say(f"session {len(sessions) + 1}: {error}")
         answering = 0
         for number, session in enumerate(sessions):
+            if number % 1000 == 0:
+                answer_pings(sessions)
             try:
                 session.step(f"still here {number}")
                 answering += 1

@@ -23,7 +23,7 @@ from contestants import CONTESTANTS, Server, running
 from load import Sample, compiled, sample
 from machine import RESULTS, cores, describe, pin, wait_until_quiet
 from speed import FOREIGN_LIMIT, Row
-from ws import Session
+from ws import Session, answer_pings
 
 ROWS = (
     Row("ws1", "step, 1 session", "ws", "ws", 1),
@@ -73,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for number in range(options.samples):
             for row in ROWS:
                 for (name, asleep), server in servers.items():
+                    answer_pings(held)
                     wait_until_quiet(ours, FOREIGN_LIMIT, max(0.0, deadline - time.monotonic()))
                     one = sample(
                         program,

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import struct
+from collections.abc import Iterable
 from typing import Any
 
 HOST = "127.0.0.1"
 TIMEOUT_S = 30.0
+_PING = 0x89
 
 
 class Session:
@@ -60,8 +63,8 @@ class Session:
             if size == 126:
                 (size,) = struct.unpack("!H", self._exactly(2))
             payload = self._exactly(size)
-            if kind == 0x89:
-                self._socket.sendall(bytes([0x8A, 0x80 | size]) + bytes(4) + payload)
+            if kind == _PING:
+                self._pong(payload)
                 continue
             if kind != 0x81:
                 raise ConnectionError(f"frame {kind:#x}: {payload!r}")
@@ -91,6 +94,25 @@ class Session:
             pass
         self._socket.close()
 
+    def answer_ping(self) -> None:
+        """Read the ping that has arrived, and answer it.
+
+        Raises:
+            OSError: It was no ping, or the connection was lost.
+        """
+        kind, size = self._exactly(2)
+        payload = self._exactly(size)
+        if kind != _PING:
+            raise ConnectionError(f"frame {kind:#x}: {payload!r}")
+        self._pong(payload)
+
+    def fileno(self) -> int:
+        """For ``select.poll``."""
+        return self._socket.fileno()
+
+    def _pong(self, payload: bytes) -> None:
+        self._socket.sendall(bytes([0x8A, 0x80 | len(payload)]) + bytes(4) + payload)
+
     def _exactly(self, size: int) -> bytes:
         data = b""
         while len(data) < size:
@@ -99,3 +121,19 @@ class Session:
                 raise ConnectionError("the server closed the connection")
             data += piece
         return data
+
+
+def answer_pings(sessions: Iterable[Session]) -> None:
+    """Answer what idle sessions have been pinged with, as any client library does by itself.
+
+    Lost sessions are passed over; their next step says so.
+    """
+    by_fileno = {session.fileno(): session for session in sessions}
+    poll = select.poll()
+    for fileno in by_fileno:
+        poll.register(fileno, select.POLLIN)
+    for fileno, _ in poll.poll(0):
+        try:
+            by_fileno[fileno].answer_ping()
+        except OSError:
+            continue
