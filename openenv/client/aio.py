@@ -11,10 +11,11 @@ loop, so that opening thousands of sessions at once does not overflow a server's
 from __future__ import annotations
 
 import asyncio
+import socket
 from asyncio import get_running_loop
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from math import inf
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
@@ -153,9 +154,11 @@ class AsyncChannel(asyncio.BaseProtocol):
     """One session on an event loop. Used by tasks of that loop only."""
 
     __slots__ = (
+        "_abort_timer",
         "_beat_timer",
         "_busy",
         "_deadline",
+        "_ended",
         "_gone",
         "_heard",
         "_inbox",
@@ -204,13 +207,15 @@ class AsyncChannel(asyncio.BaseProtocol):
         self._heard = False
         self._pinged_at: float | None = None
         self._beat_timer: asyncio.TimerHandle | None = None
+        self._abort_timer: asyncio.TimerHandle | None = None
+        self._ended = False
         self._gone: asyncio.Future[None] | None = None
         if options.ping_interval_s is not None:
             self._beat_timer = loop.call_later(options.ping_interval_s, self._beat)
 
     def is_usable(self) -> bool:
         """See `Channel.is_usable`."""
-        return (self._lost is None or len(self._inbox) > 0) and get_running_loop() is self._loop
+        return (self._lost is None or len(self._inbox) > 0) and asyncio._get_running_loop() is self._loop
 
     def loss(self) -> ConnectError:
         """See `Channel.loss`."""
@@ -280,7 +285,8 @@ class AsyncChannel(asyncio.BaseProtocol):
                     waiter.set_result(message)
                 return
         wire = self._wire
-        for message in (message,) if message is not None else wire.receive_data(data):
+        messages = (message,) if message is not None else wire.receive_data(data)
+        for message in messages:
             self._take(message)
         if self._inbox and self._gone is not None:
             # A server that answers to "close" does not know it: it gets the protocol's own close.
@@ -292,7 +298,7 @@ class AsyncChannel(asyncio.BaseProtocol):
             code, reason = wire.closed
             self._lose(f"the server closed the session ({code}{' ' + reason if reason else ''})")
             # The server closes the TCP connection first (RFC 6455 section 7.1.1), if it is alive.
-            self._loop.call_later(self._options.close_timeout_s, self._transport.abort)
+            self._abort_timer = self._loop.call_later(self._options.close_timeout_s, self._transport.abort)
 
     def _take(self, message: bytes) -> None:
         if self._owed:
@@ -306,6 +312,7 @@ class AsyncChannel(asyncio.BaseProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop."""
+        self._ended = True
         self._wire.receive_eof()
         self._lose(f"the connection was lost ({exc})" if exc else "the server closed the connection")
         self._stop_timers()
@@ -366,10 +373,10 @@ class AsyncChannel(asyncio.BaseProtocol):
         self._beat_timer = self._loop.call_later(wait, self._beat)
 
     def _stop_timers(self) -> None:
-        for timer in (self._timer, self._beat_timer):
+        for timer in (self._timer, self._beat_timer, self._abort_timer):
             if timer is not None:
                 timer.cancel()
-        self._timer = self._beat_timer = None
+        self._timer = self._beat_timer = self._abort_timer = None
         self._timer_at = inf
 
     async def close(self) -> None:
@@ -377,7 +384,7 @@ class AsyncChannel(asyncio.BaseProtocol):
         if get_running_loop() is not self._loop:
             self.abandon()
             return
-        if self._transport.is_closing():
+        if self._ended:
             return
         self._gone = gone = self._loop.create_future()
         self._stop_timers()
@@ -400,9 +407,16 @@ class AsyncChannel(asyncio.BaseProtocol):
 
     def abandon(self) -> None:
         """See `Channel.abandon`."""
+        self._lose("its event loop was left")
         if not self._loop.is_closed():
             self._stop_timers()
             self._transport.abort()
+            return
+        # A transport cannot be closed without its loop, but the server need not wait for that.
+        connection = self._transport.get_extra_info("socket")
+        if connection is not None:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 class _PlainChannel(AsyncChannel, asyncio.Protocol):

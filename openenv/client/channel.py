@@ -233,7 +233,7 @@ def _reason(error: Exception, timeout_s: float) -> str:
     if isinstance(error, socket.gaierror):
         return f"the host name cannot be resolved: {error.strerror or error}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS: {getattr(error, 'verify_message', '') or error.reason or error}"
+        return f"TLS: {getattr(error, 'verify_message', '') or getattr(error, 'reason', None) or error}"
     # asyncio tries several addresses and joins what went wrong into one text.
     if isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error):
         return "connection refused: nothing listens there"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from asyncio import CancelledError, get_running_loop
+from asyncio import CancelledError, _get_running_loop
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from types import TracebackType
@@ -370,6 +370,8 @@ class EnvClient(Generic[ActT, ObsT, StateT]):
         # A client that was only connected on a loop that has ended may go on without one.
         if self._channel is not None:
             self._channel.abandon()
+            if not self._channel.asked:
+                self._channel = None
         self._execution = execution
         self._network = None
 
@@ -441,7 +443,8 @@ class EnvClient(Generic[ActT, ObsT, StateT]):
         if self._execution == _ASYNC:
             return self._step_async(action, timeout_s)
         if self._execution == _SYNC and self._driver is None:
-            return cast(Any, self._blocking().drive(self._step_async(action, timeout_s)))
+            result: Any = self._blocking().drive(self._step_async(action, timeout_s))
+            return cast(Coroutine[Any, Any, StepResult[ObsT]], result)
         return cast(Coroutine[Any, Any, StepResult[ObsT]], self._dispatch("_step_async", action, timeout_s))
 
     def state(self) -> Coroutine[Any, Any, StateT]:
@@ -544,11 +547,7 @@ class _Pending(Generic[T]):
 
 
 def _loop_runs() -> bool:
-    try:
-        get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+    return _get_running_loop() is not None
 
 
 def _check_mode(mode: str | None) -> str:

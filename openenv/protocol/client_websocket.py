@@ -35,6 +35,7 @@ __all__ = ["Handshake", "WebSocketClient"]
 _logger = logging.getLogger("openenv.websocket")
 
 _WHOLE_TEXT = 0x81  # FIN and opcode 1
+_OPCODES = frozenset(int(opcode) for opcode in Opcode)
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _HEADS = [bytes((_WHOLE_TEXT, 0x80 | length)) for length in range(126)]
 # The library wants to know where it is connected to; nothing of this object's work depends on it.
@@ -198,15 +199,17 @@ class WebSocketClient:
         """
         if end - position < 2:
             return position, position + 2
-        length = data[position + 1] & 0x7F
+        length = data[position + 1]
         start = position + 2
+        if length & 0x80 or data[position] & 0x0F not in _OPCODES:
+            return start + 1, start
         if length >= 126:
             extended = 2 if length == 126 else 8
             start += extended
             if start > end:
                 return position, start
             length = int.from_bytes(data[position + 2 : start], "big")
-        if length > self._max_message_bytes or data[position + 1] & 0x80:
+        if length > self._max_message_bytes:
             return start + 1, start
         return start, start + length
 
