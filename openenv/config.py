@@ -97,12 +97,11 @@ class Knob:
         if value is None and self.optional:
             return None
         if self.kind in (int, float):
-            right = isinstance(value, int | float) if self.kind is float else isinstance(value, int)
-            if isinstance(value, bool) or not right or math.isnan(value):
+            fits = isinstance(value, int) or (self.kind is float and isinstance(value, float))
+            # NaN is in no range.
+            if isinstance(value, bool) or not fits or not self.low <= value <= self.high:
                 raise self._refusal(value, where)
-            if not self.low <= value <= self.high:
-                raise self._refusal(value, where)
-            return self.kind(value)
+            return float(value) if self.kind is float else value
         if not isinstance(value, self.kind) or (self.choices and value not in self.choices):
             raise self._refusal(value, where)
         return value
