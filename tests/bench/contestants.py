@@ -22,11 +22,15 @@ from machine import BENCH, ROOT, pin, versions
 
 sys.path.insert(0, str(ROOT))
 
-from tests.support.peers import install
+from tests.support.peers import REQUIREMENTS, install
 
 ENVS = BENCH / "envs"
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 60.0
+
+
+REQUIREMENTS["picows"] = ("picows==2.3.1", "uvloop", "orjson")
+"""A peer that only the bench needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ CONTESTANTS: dict[str, Contestant] = {
             "limit",
             "limit (picows)",
             frozenset({"ws"}),
-            _ours,
+            lambda: install("picows"),
             ("limit_picows.py", "{port}"),
             ("picows", "uvloop", "orjson"),
         ),
