@@ -94,8 +94,10 @@ class Knob:
         Raises:
             ConfigurationError: It is of another type or out of bounds.
         """
-        if value is None and self.optional:
-            return None
+        if value is None:
+            if self.optional:
+                return None
+            raise self._refusal(value, where)
         if self.kind in (int, float):
             fits = isinstance(value, int) or (self.kind is float and isinstance(value, float))
             # NaN is in no range.
