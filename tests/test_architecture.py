@@ -110,6 +110,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("server.reload", "processes"): "names the signals that `server.workers` hands to it",
     ("server.serve", "sockets"): "names the type of what it is given",
     ("client.channel", "sockets"): "names the resolver's error, to say which part of connecting failed",
+    ("client.aio", "sockets"): "names how a connection is shut down that its transport would keep open",
     ("client.client", "threads"): "asks which thread it is on, so that a client is used one way",
     (
         "client.sync",
