@@ -15,7 +15,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from openenv.containers import (
+from openenv.compound import (
     CheckedKind,
     DictKind,
     FixedTupleKind,

@@ -24,7 +24,7 @@ from pathlib import PurePath
 from typing import Any, Literal, TypeVar
 from uuid import UUID
 
-from openenv.containers import (
+from openenv.compound import (
     CheckedKind,
     DictKind,
     FixedTupleKind,

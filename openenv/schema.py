@@ -30,7 +30,7 @@ from pathlib import PurePath
 from typing import Any
 
 from openenv import codec
-from openenv.containers import (
+from openenv.compound import (
     CheckedKind,
     DictKind,
     FixedTupleKind,

@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         *("errors", "version", "models", "codec", "config", "manifest", "web"),
         # schema's own parts: kinds of types, times and dates, checks, and their description.
-        *("schema", "kinds", "temporal", "validation", "json_schema"),
+        *("schema", "kinds", "compound", "temporal", "validation", "json_schema"),
     ),
     ("environment", "rubrics", "mcp"),
     ("protocol", "hub", "probe"),
