@@ -226,9 +226,9 @@ def _frames() -> list[Case]:
         cases.append(
             Case(f"frame/not-object/{name}", "app", ({"do": "connect"}, _frame(text), {"do": "receive"}))
         )
-    for name, data in {"json": b'{"type":"state"}', "noise": b"\x00\xff\x01", "empty": b""}.items():
+    for name, payload in {"json": b'{"type":"state"}', "noise": b"\x00\xff\x01", "empty": b""}.items():
         cases.append(
-            Case(f"frame/binary/{name}", "app", ({"do": "connect"}, _frame(data), {"do": "receive"}))
+            Case(f"frame/binary/{name}", "app", ({"do": "connect"}, _frame(payload), {"do": "receive"}))
         )
     for name, data in {
         "null": None,
@@ -483,7 +483,12 @@ def _http() -> list[Case]:
         http("http/root", "GET", "/"),
         http("http/double-slash", "GET", "//health"),
         http("http/trailing-slash", "GET", "/health/"),
+        http("http/trailing-slash-query", "GET", "/state/?a=b%20c"),
         http("http/trailing-slash-post", "POST", "/reset/", {}),
+        http("http/trailing-slash-wrong-method", "GET", "/reset/"),
+        http("http/trailing-slash-unknown", "GET", "/nowhere/"),
+        http("http/trailing-slashes", "GET", "/health//"),
+        http("http/trailing-slash-template", "GET", "/reference/splits/"),
     ]
     wrong = [("GET", "/reset"), ("GET", "/step"), ("POST", "/health"), ("PUT", "/reset"), ("DELETE", "/step"),
              ("POST", "/state"), ("POST", "/schema"), ("POST", "/metadata"), ("PATCH", "/health"),
@@ -593,8 +598,8 @@ def _http() -> list[Case]:
     }
     cases += [http(f"http/step/{name}", "POST", "/step", body) for name, body in steps.items()]
     for reward in (None, 0, 1, 1.0, -0.5, True, False, "nan", "inf", "minus_inf", "big"):
-        body = {"action": {"op": "reward", "anything": reward}}
-        cases.append(http(f"http/reward/{json.dumps(reward)}", "POST", "/step", body))
+        paid = {"action": {"op": "reward", "anything": reward}}
+        cases.append(http(f"http/reward/{json.dumps(reward)}", "POST", "/step", paid))
     raws = {
         "bad-json": '{"action": {',
         "empty": "",
@@ -613,16 +618,10 @@ def _http() -> list[Case]:
         )
     )
     for app in ("production", "variable"):
-        for method, path, body in (
-            ("POST", "/reset", {}),
-            ("POST", "/step", {"action": echo}),
-            ("GET", "/state", None),
-            ("GET", "/reset", None),
-            ("GET", "/health", None),
-            ("GET", "/metadata", None),
-            ("GET", "/schema", None),
-        ):
-            cases.append(http(f"{app}/{method}{path}", method, path, body, app=app))
+        cases.append(http(f"{app}/POST/reset", "POST", "/reset", {}, app=app))
+        cases.append(http(f"{app}/POST/step", "POST", "/step", {"action": echo}, app=app))
+        for path in ("/state", "/reset", "/health", "/metadata", "/schema"):
+            cases.append(http(f"{app}/GET{path}", "GET", path, app=app))
         cases.append(ws(f"{app}/ws", RESET, OK, STATE, app=app))
     return cases
 

@@ -25,7 +25,7 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 TIMEOUT_S = 15.0
-RECORDED_HEADERS = ("allow", "openenv-session")
+RECORDED_HEADERS = ("allow", "location", "openenv-session")
 """Response headers that are part of the contract, beside the content type."""
 
 
@@ -81,13 +81,14 @@ class Socket:
         self._protocol.send_request(self._protocol.connect())
         self._flush()
         while True:
-            for event in self._pull():
+            events = self._pull()
+            for place, event in enumerate(events):
                 if isinstance(event, Response):
                     refusal = self._protocol.handshake_exc
-                    if isinstance(refusal, InvalidStatus):
-                        return {"status": event.status_code}
-                    if refusal is not None:
+                    if refusal is not None and not isinstance(refusal, InvalidStatus):
                         raise refusal
+                    # Frames may come on the heels of the handshake.
+                    self._collect(events[place + 1 :])
                     return {"status": event.status_code}
 
     def send(self, payload: bytes, opcode: Opcode) -> None:
@@ -171,6 +172,8 @@ def _play_one(step: dict[str, Any], sockets: dict[str, Socket], dial: Dial) -> A
         return exchange(step, dial)
     name = step.get("on", "a")
     if action == "connect":
+        if name in sockets:
+            sockets.pop(name).drop()
         sockets[name] = Socket(dial(), step.get("path", "/ws"))
         return sockets[name].connect()
     if action == "ask":

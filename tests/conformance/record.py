@@ -15,6 +15,7 @@ import sys
 from collections import defaultdict
 from contextlib import ExitStack
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,9 @@ def versions() -> dict[str, str]:
     return answer
 
 
-def record(cases: list[Case]) -> dict[str, list[dict[str, Any]]]:
-    """Play the cases against the incumbent; gives transcript lines by group."""
-    lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
+def record(cases: list[Case]) -> dict[str, dict[str, Any]]:
+    """Play the cases against the incumbent; gives transcript lines by case name."""
+    lines: dict[str, dict[str, Any]] = {}
     with ExitStack() as stack:
         servers: dict[str, Server] = {}
         for case in cases:
@@ -52,37 +53,46 @@ def record(cases: list[Case]) -> dict[str, list[dict[str, Any]]]:
                 name = f"tests.conformance.reference_incumbent:{target.attribute}"
                 servers[case.app] = stack.enter_context(serve_incumbent(name, env=dict(target.env)))
             server = servers[case.app]
-            replies = play(list(case.steps), lambda server=server: TcpPipe(server.host, server.port))
-            lines[case.name.split("/")[0]].append(
-                {"name": case.name, "app": case.app, "steps": list(case.steps), "replies": replies}
-            )
+            replies = play(list(case.steps), partial(TcpPipe, server.host, server.port))
+            lines[case.name] = {
+                "name": case.name,
+                "app": case.app,
+                "steps": list(case.steps),
+                "replies": replies,
+            }
     return lines
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--only", help="glob over case names; prints the lines and writes nothing")
+    parser = argparse.ArgumentParser(description="Record what the incumbent says to every case.")
+    parser.add_argument("--only", help="glob over case names; the other recordings stay as they are")
     arguments = parser.parse_args()
     wanted = [case for case in CASES if arguments.only is None or fnmatch(case.name, arguments.only)]
-    lines = record(wanted)
-    if arguments.only is not None:
-        for group in lines.values():
-            for line in group:
-                print(json.dumps(line, ensure_ascii=False))
-        return
+    kept = _read() if arguments.only is not None else {}
+    lines = kept | record(wanted)
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for case in CASES:
+        groups[case.name.split("/")[0]].append(lines[case.name])
     header = {"recorded": versions()}
     TRANSCRIPTS.mkdir(exist_ok=True)
     for stale in TRANSCRIPTS.glob("*.jsonl"):
         stale.unlink()
-    for group, entries in lines.items():
-        text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in [header, *entries])
-        (TRANSCRIPTS / f"{group}.jsonl").write_text(text)
-    exchanges = sum(
-        reply is not None for group in lines.values() for line in group for reply in line["replies"]
-    )
-    print(f"{len(wanted)} cases, {exchanges} replies", file=sys.stderr)
+    for name, entries in groups.items():
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in [header, *entries])
+        (TRANSCRIPTS / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    n_replies = sum(reply is not None for case in wanted for reply in lines[case.name]["replies"])
+    print(f"{len(wanted)} cases, {n_replies} replies", file=sys.stderr)
+
+
+def _read() -> dict[str, dict[str, Any]]:
+    """The recordings there are, by case name; they must be of the versions that are installed."""
+    lines: dict[str, dict[str, Any]] = {}
+    for path in TRANSCRIPTS.glob("*.jsonl"):
+        header, *entries = map(json.loads, path.read_text(encoding="utf-8").strip().split("\n"))
+        if header["recorded"] != versions():
+            raise SystemExit(f"{path.name} is of other versions than are installed now: record everything")
+        lines.update((line["name"], line) for line in entries)
+    return lines
 
 
 if __name__ == "__main__":

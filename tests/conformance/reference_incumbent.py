@@ -45,14 +45,14 @@ class Point(BaseModel):
 class Circle(BaseModel):
     """A circle."""
 
-    kind: Literal["circle"] = "circle"
+    kind: Literal["circle"]
     radius: float
 
 
 class Square(BaseModel):
     """A square."""
 
-    kind: Literal["square"] = "square"
+    kind: Literal["square"]
     side: int = Field(ge=1)
 
 

@@ -3,7 +3,7 @@
 What it does must stay equal to that one, operation for operation; what differs is how it is said:
 dataclasses without decorators, ``field``, modern annotations, nested models and dataclasses.
 """
-# ruff: noqa: RUF012, UP042 - mutable defaults are copied for each object, and this is to be shown
+# ruff: noqa: UP042 - as many write it
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ class Point(Model):
 class Circle:
     """A circle."""
 
+    kind: Literal["circle"]
     radius: float
-    kind: Literal["circle"] = "circle"
 
 
 @dataclass
 class Square:
     """A square."""
 
+    kind: Literal["square"]
     side: Annotated[int, field(ge=1)]
-    kind: Literal["square"] = "square"
 
 
 class ReferenceAction(Action):
@@ -75,10 +75,10 @@ class ReferenceAction(Action):
     maybe: int | None = None
     tags: list[str] = field(default_factory=list, max_length=3)
     point: Point | None = None
-    points: list[Point] = []
+    points: list[Point] = field(default_factory=list)
     pair: tuple[int, float] = (0, 0.0)
     many: tuple[int, ...] = ()
-    scores: dict[str, int] = {}
+    scores: dict[str, int] = field(default_factory=dict)
     unique: set[int] = field(default_factory=set)
     either: int | str = 0
     shape: Circle | Square | None = None
@@ -96,11 +96,11 @@ class ReferenceObservation(Observation):
     color: Color = Color.RED
     level: Level | None = None
     point: Point | None = None
-    points: list[Point] = []
+    points: list[Point] = field(default_factory=list)
     pair: tuple[int, float] = (0, 0.0)
-    grid: list[list[float]] = []
-    table: dict[str, float] = {}
-    names: dict[int, str] = {}
+    grid: list[list[float]] = field(default_factory=list)
+    table: dict[str, float] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
     when: datetime | None = None
     uid: UUID | None = None
     score: float | None = None
@@ -111,7 +111,7 @@ class ReferenceState(State):
 
     episodes: int = 0
     last_op: str | None = None
-    path: list[str] = []
+    path: list[str] = field(default_factory=list)
     point: Point | None = None
     best: float | None = None
 
@@ -291,7 +291,7 @@ class _DictState(dict):
     step_count = 0
     episodes = 5
     last_op = None
-    path: list[str] = []
+    path: list[str] = []  # noqa: RUF012
 
 
 class NarrowEnvironment(ReferenceEnvironment):

@@ -8,6 +8,7 @@ Limits: recursive definitions are cut at their second appearance.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 ANNOTATIONS = frozenset({"title", "$schema", "$id", "discriminator"})
@@ -59,4 +60,4 @@ def _canonical(schema: Any, definitions: dict[str, Any], inside: tuple[str, ...]
 
 
 def _sorted(values: list[Any]) -> list[Any]:
-    return sorted(values, key=repr)
+    return sorted(values, key=lambda value: json.dumps(value, sort_keys=True))

@@ -40,8 +40,7 @@ def server() -> Iterator[Server]:
 @contextmanager
 def sleeper(server: Server) -> Iterator[None]:
     """One session whose environment sleeps for longer than the measurement; abandoned afterwards."""
-    session = connect(server.ws_url, ping_interval=None)
-    try:
+    with connect(server.ws_url, ping_interval=None, close_timeout=5) as session:
         session.send('{"type":"state"}')
         session.recv(timeout=10)
         session.send(SLEEP)
@@ -49,8 +48,6 @@ def sleeper(server: Server) -> Iterator[None]:
         with pytest.raises(TimeoutError):
             # It was asleep all the time.
             session.recv(timeout=0)
-    finally:
-        session.socket.close()
 
 
 def p99_ratio(server: Server, once: Callable[[], None]) -> tuple[float, str]:

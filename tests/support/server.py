@@ -8,6 +8,7 @@ every process is its own session, so that leaving the context ends its workers t
 
 from __future__ import annotations
 
+import ctypes
 import http.client
 import os
 import re
@@ -26,7 +27,7 @@ from typing import IO
 
 from tests.support.peers import ROOT, peer
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 10.0
 _POLL_S = 0.02
 _ADDRESS = re.compile(r"\bhttps?://([\w.\-\[\]:]+?):(\d+)\b")
@@ -85,7 +86,7 @@ def serve(
         cwd: Working directory, the repository by default.
 
     Raises:
-        StartFailedError: It is not ready within 30 s.
+        StartFailedError: It is not ready within 90 s.
     """
     command = [sys.executable, "-m", "openenv", "serve", target, "--host", "127.0.0.1", "--port", "0"]
     command += ["--workers", str(workers), *args]
@@ -186,6 +187,7 @@ def _running(
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
         try:
             yield process, log
@@ -194,6 +196,16 @@ def _running(
             raise
         finally:
             _stop(process)
+
+
+def _end_with_parent() -> None:
+    """Linux: have the kernel end this process when the tests are killed before they can."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
