@@ -118,19 +118,20 @@ def loader_of(cls: Any) -> Loader | None:
 
 
 def _make_loader(cls: Any) -> Loader:
-    load = schema_of(cls).load
+    schema = schema_of(cls)
     names = _field_names(cls)
     name = getattr(cls, "__name__", str(cls))
 
     def load_known(values: dict[str, Any]) -> Any:
         try:
-            return load(values)
+            # Looked up each time: the first call replaces it by what it compiles.
+            return schema.load(values)
         except SchemaError as error:
             known = {key: value for key, value in values.items() if names is None or key in names}
             if len(known) == len(values):
                 raise SchemaError(error.errors, f"the server's reply does not fit {name}") from error
         try:
-            return load(known)
+            return schema.load(known)
         except SchemaError as error:
             raise SchemaError(error.errors, f"the server's reply does not fit {name}") from error
 

@@ -18,10 +18,11 @@ import time
 
 started = time.perf_counter()
 if sys.argv[1] == "import":
-    import openenv.client as client_package
+    try:
+        import openenv.client as client_package
+    except ImportError:
+        import openenv.core.env_client as client_package
 else:
-    import openenv as client_package
-
     try:
         from openenv.client import EnvClient
         from openenv.models import Action, Observation, State
