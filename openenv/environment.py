@@ -10,7 +10,7 @@ Reference: the Gymnasium API (https://gymnasium.farama.org), `wire.md` section 3
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from openenv.models import EnvironmentMetadata
 
@@ -80,9 +80,9 @@ class Environment(Generic[ActT, ObsT, StateT]):
             block holds up every session of its worker.
     """
 
-    SUPPORTS_CONCURRENT_SESSIONS: ClassVar[bool] = False
-    REQUIRES_SINGLE_THREAD_EXECUTOR: ClassVar[bool] = False
-    NEVER_BLOCKS: ClassVar[bool] = False
+    SUPPORTS_CONCURRENT_SESSIONS: bool = False
+    REQUIRES_SINGLE_THREAD_EXECUTOR: bool = False
+    NEVER_BLOCKS: bool = False
 
     def __init__(
         self,
@@ -92,48 +92,55 @@ class Environment(Generic[ActT, ObsT, StateT]):
         self.transform = transform
         self.rubric = rubric
 
-    def reset(self, seed: int | None = None, episode_id: str | None = None, **kwargs: Any) -> Any:
-        """Start an episode and give its first observation.
+    if TYPE_CHECKING:
+        # To type checkers an author's signature is right whichever keywords it leaves out: the
+        # runner passes only those that it names.
+        def reset(self, *args: Any, **kwargs: Any) -> Any: ...
 
-        Args:
-            seed: Same seed, same episode. Any integer a client sends on the WebSocket; >= 0 over HTTP.
-            episode_id: The client's name for the episode, at most 255 characters over HTTP.
-            **kwargs: Whatever else the client sent. A signature without `**kwargs` gets only the
-                keywords that it names.
+        def step(self, action: ActT, *args: Any, **kwargs: Any) -> Any: ...
 
-        Returns:
-            The first observation; `reward` and `done` may be left at their defaults.
-        """
-        raise NotImplementedError(f"{type(self).__name__} defines no reset()")
+    else:
 
-    def step(self, action: ActT, timeout_s: float | None = None, **kwargs: Any) -> Any:
-        """Apply one action and give back what the environment shows next.
+        def reset(self, seed: int | None = None, episode_id: str | None = None, **kwargs: Any) -> Any:
+            """Start an episode and give its first observation.
 
-        Args:
-            action: An object of the action class, already validated.
-            timeout_s: Seconds, > 0, that the client is going to wait; None if it did not say.
-            **kwargs: Further keys of a stateless HTTP request, if the signature takes them.
+            Args:
+                seed: Same seed, same episode. Any integer a client sends on the WebSocket; >= 0 over HTTP.
+                episode_id: The client's name for the episode, at most 255 characters over HTTP.
+                **kwargs: Whatever else the client sent. A signature without `**kwargs` gets only the
+                    keywords that it names.
 
-        Returns:
-            An observation. `reward` is in the environment's own unit or None; `done` is True once
-            the episode is over.
-        """
-        raise NotImplementedError(f"{type(self).__name__} defines no step()")
+            Returns:
+                The first observation; `reward` and `done` may be left at their defaults.
+            """
+            raise NotImplementedError(f"{type(self).__name__} defines no reset()")
+
+        def step(self, action: ActT, timeout_s: float | None = None, **kwargs: Any) -> Any:
+            """Apply one action and give back what the environment shows next.
+
+            Args:
+                action: An object of the action class, already validated.
+                timeout_s: Seconds, > 0, that the client is going to wait; None if it did not say.
+                **kwargs: Further keys of a stateless HTTP request, if the signature takes them.
+
+            Returns:
+                An observation. `reward` is in the environment's own unit or None; `done` is True once
+                the episode is over.
+            """
+            raise NotImplementedError(f"{type(self).__name__} defines no step()")
 
     @property
     def state(self) -> Any:
         """The state of the episode: a `State`, another model, or a dict."""
         raise NotImplementedError(f"{type(self).__name__} defines no state property")
 
-    def reset_async(
-        self, seed: int | None = None, episode_id: str | None = None, **kwargs: Any
-    ) -> Awaitable[Any]:
+    def reset_async(self, *args: Any, **kwargs: Any) -> Awaitable[Any]:
         """`reset` for authors who await; override it with `async def`. The default calls `reset`."""
-        return _awaitable(self.reset(seed=seed, episode_id=episode_id, **kwargs))
+        return _awaitable(self.reset(*args, **kwargs))
 
-    def step_async(self, action: ActT, timeout_s: float | None = None, **kwargs: Any) -> Awaitable[Any]:
+    def step_async(self, action: ActT, *args: Any, **kwargs: Any) -> Awaitable[Any]:
         """`step` for authors who await; override it with `async def`. The default calls `step`."""
-        return _awaitable(self.step(action, timeout_s=timeout_s, **kwargs))
+        return _awaitable(self.step(action, *args, **kwargs))
 
     def get_metadata(self) -> EnvironmentMetadata:
         """Name, description and version, for `/metadata` and the web page."""

@@ -29,6 +29,10 @@ logger = logging.getLogger("openenv.server")
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
+# A terminal's Ctrl-C reaches parent and workers alike, and the parent's leash then says the same
+# again: within this time it is one wish and not two.
+_SAME_WISH_S = 0.2
+
 
 def serve_sockets(
     app: App,
@@ -73,13 +77,29 @@ async def _serve(
     stop = asyncio.Event()
     hurry = asyncio.Event()
 
+    deaf_until = 0.0
+
     def on_signal() -> None:
-        (hurry if stop.is_set() else stop).set()
+        nonlocal deaf_until
+        now = loop.time()
+        if not stop.is_set():
+            stop.set()
+        elif now >= deaf_until:
+            hurry.set()
+        deaf_until = now + _SAME_WISH_S
+
+    def on_leash() -> None:
+        nonlocal deaf_until
+        deaf_until = loop.time() + _SAME_WISH_S
+        assert stop_fd is not None
+        loop.remove_reader(stop_fd)
+        os.close(stop_fd)
+        stop.set()
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, on_signal)
     if stop_fd is not None:
-        loop.add_reader(stop_fd, _stop_once, loop, stop_fd, stop)
+        loop.add_reader(stop_fd, on_leash)
     servers = [
         await loop.create_server(
             connections.make, sock=sock, ssl=ssl_context, backlog=config.backlog, start_serving=True
@@ -100,12 +120,6 @@ async def _serve(
 
 def _date() -> str:
     return format_date(time.time())
-
-
-def _stop_once(loop: asyncio.AbstractEventLoop, stop_fd: int, stop: asyncio.Event) -> None:
-    loop.remove_reader(stop_fd)
-    os.close(stop_fd)
-    stop.set()
 
 
 async def _drain(connections: Connections, drain_s: float, hurry: asyncio.Event) -> int:

@@ -238,7 +238,13 @@ class Session:
             return
         self._move(SessionState.BROKEN)
         on_done, self._on_done = self._on_done, None
-        logger.warning("session %s: %s did not answer within %g s", self.id, method, timeout_s)
+        logger.warning(
+            "session %s: %s did not answer within %g s",
+            self.id,
+            method,
+            timeout_s,
+            extra={"session_id": self.id},
+        )
         assert on_done is not None
         on_done(None, StepTimeoutError(timeout_s, method))
 
@@ -301,7 +307,12 @@ class Session:
 
     def _log_close(self, result: Any, error: BaseException | None) -> None:
         if error is not None:
-            logger.error("session %s: close() raised", self.id, exc_info=error.__cause__ or error)
+            logger.error(
+                "session %s: close() raised",
+                self.id,
+                exc_info=error.__cause__ or error,
+                extra={"session_id": self.id},
+            )
 
 
 def _ignore(result: Any, error: BaseException | None) -> None:

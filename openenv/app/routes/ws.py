@@ -203,8 +203,13 @@ class SessionSocket:
     def _error_reply(self, error: OpenEnvError) -> bytes:
         if isinstance(error, AuthorError):
             session_id = self._session.id if self._session is not None else "-"
-            method = error.method
-            logger.error("session %s: %s raised", session_id, method, exc_info=error.__cause__ or error)
+            logger.error(
+                "session %s: %s raised",
+                session_id,
+                error.method,
+                exc_info=error.__cause__ or error,
+                extra={"session_id": session_id},
+            )
         ends = isinstance(error, EnvironmentFactoryError | SessionError)
         if ends and not isinstance(error, SessionBrokenError):
             # After the reply that this returns has been written, not before.
