@@ -21,14 +21,17 @@ import orjson
 
 from openenv.errors import InvalidJsonError
 
-__all__ = ["decode", "decode_leniently", "decode_strictly", "encode"]
+__all__ = ["OPTIONS", "decode", "decode_leniently", "decode_strictly", "encode", "encode_strictly"]
 
-_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z
-_dumps = orjson.dumps
+OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z
 
 decode_strictly = orjson.loads
 """Decode what orjson decodes; whatever else raises ValueError and may be given to `decode_leniently`.
 `decode` does both; this is for who decodes a hundred thousand times a second."""
+
+encode_strictly = orjson.dumps
+"""Encode (value, default, `OPTIONS`) as `encode` does, except that what orjson cannot encode raises
+TypeError and may be given to `encode`; for the same who."""
 
 
 def decode(data: bytes | bytearray | memoryview | str) -> Any:
@@ -72,7 +75,7 @@ def encode(value: Any, default: Callable[[Any], Any] | None = None) -> bytes:
         TypeError: Something in it has no JSON form.
     """
     try:
-        return _dumps(value, default, _OPTIONS)
+        return encode_strictly(value, default, OPTIONS)
     except TypeError:
         return _encode_leniently(value, default)
 
@@ -97,7 +100,7 @@ def _plain(value: Any, default: Callable[[Any], Any] | None, depth: int) -> Any:
     if type(value) in (list, tuple):
         return [_plain(item, default, depth + 1) for item in value]
     try:
-        return decode_strictly(_dumps(value, None, _OPTIONS))
+        return decode_strictly(encode_strictly(value, None, OPTIONS))
     except TypeError:
         if default is None:
             raise
@@ -110,6 +113,6 @@ def _key(key: Any) -> str:
     if isinstance(key, bytes):
         return base64.b64encode(key).decode()
     try:
-        return str(next(iter(decode_strictly(_dumps({key: 0}, None, _OPTIONS)))))
+        return str(next(iter(decode_strictly(encode_strictly({key: 0}, None, OPTIONS)))))
     except TypeError:
         return ",".join(map(str, key)) if isinstance(key, tuple) else str(key)

@@ -49,6 +49,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _MAX_EMPTY_LINES = 4  # before a request line; RFC 9112 section 2.2 asks for at least one
 _MAX_CHUNK_LINE = 256  # size, extensions and CRLF
 _MAX_REMEMBERED = 2048  # bytes of a head, or of one field section, that is worth remembering
+_MAX_HEADS = 256  # heads that are remembered
 _MAX_SLICED = 64 * 1024  # bytes of a body that are copied twice, which is faster only for small ones
 _BARE_LF = "a line ends with a bare LF"
 
@@ -181,13 +182,13 @@ class RequestParser:
         "_eof",
         "_extension_bytes",
         "_head",
+        "_heads",
         "_line",
         "_line_size",
         "_max_body_bytes",
         "_max_head_bytes",
         "_max_headers",
         "_max_line_bytes",
-        "_remembered",
         "_scanned",
         "phase",
     )
@@ -213,7 +214,7 @@ class RequestParser:
         self._line: _Line | None = None
         self._line_size = 0
         self._head: _Head | None = None
-        self._remembered: _Head | None = None
+        self._heads = _heads_under((max_head_bytes, max_headers, max_body_bytes, max_line_bytes))
         self._body = bytearray()
         self._chunk_left = 0  # see _receive_chunks
         self._extension_bytes = 0
@@ -243,25 +244,24 @@ class RequestParser:
             buffer = self._buffer
             if not buffer and not self._eof:
                 return None
-            # A client that keeps its connection sends the same head again and again. Equal bytes
-            # have equal meaning, so one comparison stands for the whole grammar.
-            known = self._remembered
-            if known is not None:
-                if buffer.startswith(known.raw):
-                    end = known.size + known.content_length
+            # Clients send the same few heads again and again. Equal bytes have equal meaning under
+            # equal limits, so one look stands for the whole grammar.
+            size = buffer.find(b"\r\n\r\n", 0, _MAX_REMEMBERED) + 4
+            if size > 3:
+                known = self._heads.get(bytes(buffer[:size]))
+                if known is not None:
+                    end = size + known.content_length
                     length = len(buffer)
                     if length >= end:
                         request = known.request
-                        if end > known.size:
-                            request = _with_body(request, bytes(buffer[known.size : end]))
+                        if end > size:
+                            request = _with_body(request, bytes(buffer[size:end]))
                         if length == end:
                             buffer.clear()
                         else:
                             del buffer[:end]
                         self._empty_lines = 0
                         return request
-                else:
-                    known = None
         elif phase is _DONE or phase is _DEAD:
             return None
         try:
@@ -294,10 +294,11 @@ class RequestParser:
         if end is None:
             return None
         raw = bytes(self._buffer[:end])
-        parse = _parse_head if end <= _MAX_REMEMBERED else _parse_head.__wrapped__
-        head = parse(raw, self._line_size, self._max_headers, self._max_body_bytes)
+        head = _parse_head(raw, self._line_size, self._max_headers, self._max_body_bytes)
         if head.is_worth_remembering:
-            self._remembered = head
+            if len(self._heads) >= _MAX_HEADS:
+                self._heads.clear()
+            self._heads[raw] = head
         return self._start(head)
 
     def _receive_line(self) -> None:
@@ -533,9 +534,14 @@ def _has_bare_lf(text: str) -> bool:
     return text.count("\n") != text.count("\r\n")
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=8)
+def _heads_under(limits: tuple[int, ...]) -> dict[bytes, _Head]:
+    """The heads remembered by all parsers with the same limits: clients of one kind share theirs."""
+    return {}
+
+
 def _parse_head(raw: bytes, line_size: int, max_headers: int, max_body_bytes: int) -> _Head:
-    """A whole head. Remembered, so that clients of one kind share theirs over all connections."""
+    """A whole head."""
     line = _parse_line(raw[: line_size - 2].decode("latin-1"))
     method, target, path, query, authority, version = line
     fields = _parse_fields(raw[line_size:], max_headers)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from openenv.codec import decode_leniently, decode_strictly, encode
+from openenv.codec import OPTIONS, decode_leniently, decode_strictly, encode, encode_strictly
 from openenv.errors import InvalidJsonError, OpenEnvError, SchemaError, SessionError, UnknownTypeError
 from openenv.schema import jsonable
 
@@ -141,7 +141,11 @@ def serialize_observation(
         data["metadata"] = metadata
     if observation.get("truncated") is True:
         data["truncated"] = True
-    return encode({"type": "observation", "data": data}, jsonable)
+    message = {"type": "observation", "data": data}
+    try:
+        return encode_strictly(message, jsonable, OPTIONS)
+    except TypeError:
+        return encode(message, jsonable)
 
 
 def serialize_state(state: Any) -> bytes:

@@ -31,7 +31,8 @@ _logger.setLevel(logging.WARNING)
 
 _WHOLE_TEXT = 0x81  # FIN and opcode 1
 _OPCODES = frozenset(Opcode)
-_SHORT_HEADS = [bytes((_WHOLE_TEXT, length)) for length in range(126)]
+_HEADS = [bytes((_WHOLE_TEXT, length)) for length in range(126)]
+_HEADS += [b"\x81\x7e" + length.to_bytes(2, "big") for length in range(126, 1024)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,8 @@ def accept_upgrade(
 def text_frame(payload: bytes) -> bytes:
     """One unmasked text frame holding ``payload``, which must be UTF-8 (RFC 6455 section 5.2)."""
     length = len(payload)
-    if length < 126:
-        return _SHORT_HEADS[length] + payload
+    if length < 1024:
+        return _HEADS[length] + payload
     if length < 65536:
         return b"\x81\x7e" + length.to_bytes(2, "big") + payload
     return b"\x81\x7f" + length.to_bytes(8, "big") + payload

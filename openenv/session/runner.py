@@ -57,6 +57,8 @@ OnDone = Callable[[Any, BaseException | None], None]
 Finish = Callable[..., Any]
 """Makes what is sent of what was dumped, in the author's place, since dumping may run his code."""
 
+StepNow = Callable[[Any, Finish], Any]
+
 # An author may call sys.exit(), and a cancelled await inside plain code surfaces as CancelledError:
 # neither may end a worker.
 _AUTHOR_RAISED = (Exception, SystemExit, asyncio.CancelledError, GeneratorExit)
@@ -255,7 +257,7 @@ def _step(
         raise _author_error(error, "step", spec.debug) from error
 
 
-def _stepper(env: Any, spec: EnvironmentSpec) -> Callable[[Any, Finish], Any]:
+def _stepper(env: Any, spec: EnvironmentSpec) -> StepNow:
     """`_step` of one environment, without keywords."""
     action = spec.action
 
@@ -329,7 +331,7 @@ class Runner:
         self.env: Any = None
         # A step without keywords that runs on the loop, or None where it runs elsewhere: the one
         # call that is made a hundred thousand times a second goes round the layers of the others.
-        self.step_now: Callable[[Any, Finish], Any] | None = None
+        self.step_now: StepNow | None = None
 
     def open(self, on_done: OnDone) -> Any:
         """Make the environment.

@@ -19,7 +19,7 @@ from typing import Any, Final, NoReturn
 
 from openenv.errors import AuthorError, SessionBrokenError, SessionError, StepTimeoutError
 from openenv.schema import Schema
-from openenv.session.runner import PENDING, Finish, OnDone, Runner
+from openenv.session.runner import PENDING, Finish, OnDone, Runner, StepNow
 
 __all__ = ["TRANSITIONS", "Session", "SessionState"]
 
@@ -54,6 +54,8 @@ class Session:
         id: Random UUID, for logs and for attaching to the session.
         state: See `SessionState`. A call that runs on the loop itself leaves it READY, since
             nothing else can look meanwhile.
+        step_now: `step` without a timeout where it runs on the loop and the session can take it, else
+            None. Called with (data, finish); its result is always there at once.
     """
 
     __slots__ = (
@@ -66,6 +68,7 @@ class Session:
         "_timer",
         "id",
         "state",
+        "step_now",
     )
 
     def __init__(
@@ -84,11 +87,13 @@ class Session:
         self._on_done: OnDone | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._runner = make_runner(self.id)
+        self.step_now: StepNow | None = None
 
     def _move(self, state: SessionState) -> None:
         if state not in TRANSITIONS[self.state]:
             raise SessionError(f"session {self.id} is {self.state.value} and cannot become {state.value}")
         self.state = state
+        self.step_now = self._runner.step_now if state is _READY else None
 
     def open(self, on_done: OnDone) -> Any:
         """Make the environment; the session is READY after it.
@@ -169,9 +174,8 @@ class Session:
         if self.state is not _READY:
             self._refuse()
         if timeout_s is None:
-            step_now = self._runner.step_now
-            if step_now is not None:
-                return step_now(data, finish)
+            if self.step_now is not None:
+                return self.step_now(data, finish)
         else:
             kwargs = {"timeout_s": timeout_s}
             return self._ask_in_time(

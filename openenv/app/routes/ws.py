@@ -150,6 +150,9 @@ class SessionSocket:
         try:
             kind, data, timeout_s = parse_message(payload)
             if kind == "step":
+                step_now = session.step_now
+                if step_now is not None and timeout_s is None:
+                    return step_now(data, serialize_observation)  # type: ignore[no-any-return]
                 result = session.step(data, serialize_observation, self._answered, timeout_s)
             elif kind == "reset":
                 result = session.reset(data or {}, serialize_observation, self._answered, timeout_s)
