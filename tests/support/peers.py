@@ -119,7 +119,8 @@ def _works(python: Path, requirement: str) -> bool:
 
 
 def _create(folder: Path, python: Path, requirements: Sequence[str]) -> None:
-    uv = shutil.which("uv")
+    # The `test` extra has it, beside the interpreter and not always on the path.
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
     if uv is not None:
         _run([uv, "venv", "--python", sys.executable, str(folder)])
         _run([uv, "pip", "install", "--python", str(python), *requirements])
