@@ -1,13 +1,15 @@
 """Runs in the incumbent's own virtual environment and drives a server with its real client.
 
-``python drive.py SCENARIO BASE_URL``; the server serves ``tests/conformance/reference_native``.
-Prints one JSON object with what was seen; any surprise ends with a traceback and a non-zero code.
+``python drive.py BASE_URL SCENARIO...``; the server serves ``tests/conformance/reference_native``.
+Prints one JSON object: per scenario what was seen, or under ``error`` the traceback of a surprise. All
+run in one process since importing the incumbent takes seconds.
 """
 # ruff: noqa: PT017, PT018, RUF012 - no pytest there, and written as the incumbent's users write
 
 import asyncio
 import json
 import sys
+import traceback
 from typing import Any
 
 from openenv.core import EnvClient, GenericEnvClient
@@ -210,13 +212,19 @@ async def large(url: str) -> dict[str, Any]:
         return {"received": len(result.observation["text"])}
 
 
+def play(scenario: str, url: str) -> dict[str, Any]:
+    try:
+        driven = globals()[scenario](url)
+        return asyncio.run(driven) if asyncio.iscoroutine(driven) else driven
+    except Exception:
+        return {"error": traceback.format_exc()}
+
+
 def main() -> None:
-    scenario, url = sys.argv[1:]
+    url, *scenarios = sys.argv[1:]
     # The incumbent, not this repository, whose package has the same name.
     assert "site-packages" in openenv.__file__, openenv.__file__
-    driven = globals()[scenario](url)
-    seen = asyncio.run(driven) if asyncio.iscoroutine(driven) else driven
-    print(json.dumps(seen))
+    print(json.dumps({scenario: play(scenario, url) for scenario in scenarios}))
 
 
 if __name__ == "__main__":
