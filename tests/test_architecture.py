@@ -119,6 +119,13 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("client.sync", "except Exception"): "carries what that thread raised to its caller",
     ("client.client", "client.sync"): "`sync()` gives a client's blocking face, which is made of the client",
     ("client.aio", "threads"): "a provider's start blocks, and an event loop must not",
+    ("client.launch", "threads"): "a provider's start blocks, and is waited for even when cancelled",
+    ("containers.provider", "threads"): "a provider is stopped by one thread while another waits for it",
+    ("containers.docker", "threads"): "a provider is stopped by one thread while another starts it",
+    ("containers.command", "threads"): "names the event that ends a command early",
+    ("containers.uv", "threads"): "reads what a server writes, so that its pipe is never full",
+    ("containers.uv", "processes"): "ends the process group that it started",
+    ("containers.owner", "processes"): "signal 0 asks whether a process is alive, where there is no /proc",
 }
 """(module, thing or station it reaches) -> why it departs from the drawing."""
 

@@ -22,10 +22,12 @@ from openenv.client.address import Address
 from openenv.client.aio import AsyncNetwork
 from openenv.client.blocking import BlockingNetwork
 from openenv.client.channel import Channel, Network, Options, fetch, open_channel
+from openenv.client.launch import Launch, plan_hub, plan_image
 from openenv.client.payloads import dump_action, loader_of, type_arguments
 from openenv.client.replies import load_reply
 from openenv.codec import decode, encode
 from openenv.config import environ
+from openenv.containers import ContainerProvider, RuntimeProvider, running
 from openenv.errors import ConnectError, RemoteError
 from openenv.models import StepResult
 from openenv.schema import jsonable
@@ -150,6 +152,100 @@ class EnvClient(Generic[ActT, ObsT, StateT]):
         arguments = (*type_arguments(type(self), EnvClient), Any, Any, Any)
         self._load_observation = loader_of(arguments[1])
         self._load_state = loader_of(arguments[2])
+
+    @classmethod
+    def from_docker_image(
+        cls,
+        image: str,
+        provider: ContainerProvider | None = None,
+        *,
+        port: int | None = None,
+        env_vars: dict[str, str] | None = None,
+        workers: int | None = None,
+        name: str | None = None,
+        cpus: float | None = None,
+        memory: str | int | None = None,
+        wait_timeout_s: float | None = None,
+        **kwargs: Any,
+    ) -> Launch[Self, ActT, ObsT, StateT]:
+        """Start a container of an image and connect to it; ``close`` stops the container.
+
+        Nothing happens until it is used, in one of two ways::
+
+            client = await EchoEnv.from_docker_image("echo-env:latest")
+            client = EchoEnv.from_docker_image("echo-env:latest").sync()
+
+        Args:
+            image: Name of the image; it is pulled if it is not on this machine.
+            provider: What starts it; None is Docker on this machine.
+            port: Port on this side; None takes a free one.
+            env_vars: Environment variables of the container.
+            workers: Processes that serve, >= 1.
+            name: Name of the container.
+            cpus: Processors that it may use, > 0, may be fractional.
+            memory: Memory that it may use: bytes, or text like ``512m``.
+            wait_timeout_s: Seconds that it may take to become ready, > 0; None is 60 with Docker.
+            **kwargs: Settings of `EnvClient` for the client; all others for the provider.
+
+        Raises:
+            ProviderMissingError: There is no ``docker``, or no daemon behind it.
+            StartError: No such image, a port that is taken, or the container ended.
+            ReadyTimeoutError: It runs, and did not answer in time.
+            ConnectError: It could not be connected to.
+        """
+        options = {
+            "port": port,
+            "env_vars": env_vars,
+            "workers": workers,
+            "name": name,
+            "cpus": cpus,
+            "memory": memory,
+            **kwargs,
+        }
+        return Launch(cls, lambda: plan_image(image, provider, wait_timeout_s, options))
+
+    @classmethod
+    def from_hub(
+        cls,
+        repo_id: str,
+        *,
+        use_docker: bool | None = None,
+        tag: str = "latest",
+        provider: ContainerProvider | RuntimeProvider | None = None,
+        project_path: str | None = None,
+        port: int | None = None,
+        env_vars: dict[str, str] | None = None,
+        workers: int | None = None,
+        wait_timeout_s: float | None = None,
+        **kwargs: Any,
+    ) -> Launch[Self, ActT, ObsT, StateT]:
+        """Start a Space of the Hugging Face Hub on this machine and connect; ``close`` stops it.
+
+        Awaited or ``.sync()``, and with the errors of `from_docker_image`.
+
+        Args:
+            repo_id: ``owner/name`` of the Space.
+            use_docker: True (or None without a provider that says otherwise) runs its image; False runs
+                its repository with ``uv``.
+            tag: Of the image; any but ``latest`` is also a branch or tag of the repository.
+            provider: What starts it; None is Docker, or ``uv``, on this machine.
+            project_path: What ``uv`` runs instead of the Space's repository: a folder or ``git+URL``.
+            port: Port on this side; None takes a free one.
+            env_vars: Environment variables of the server.
+            workers: Processes that serve, >= 1.
+            wait_timeout_s: Seconds that it may take to become ready, > 0; None is 60 with Docker, 300
+                with ``uv``, which may have to install what it needs.
+            **kwargs: Settings of `EnvClient` for the client; all others for the provider.
+        """
+        options = {"port": port, "env_vars": env_vars, "workers": workers, **kwargs}
+        return Launch(
+            cls, lambda: plan_hub(repo_id, use_docker, tag, provider, project_path, wait_timeout_s, options)
+        )
+
+    @classmethod
+    def from_env(cls, repo_id: str, **kwargs: Any) -> Launch[Self, ActT, ObsT, StateT]:
+        """`from_hub` by its other name."""
+        return cls.from_hub(repo_id, **kwargs)
 
     @property
     def base_url(self) -> str | None:
@@ -328,22 +424,14 @@ class EnvClient(Generic[ActT, ObsT, StateT]):
     # Providers
 
     def _start_provider(self) -> None:
-        provider = self._provider
-        if hasattr(provider, "start_container"):
-            base_url = provider.start_container()
-            self._provider_runs = True
-            provider.wait_for_ready(base_url)
-        else:
-            base_url = provider.start()
-            self._provider_runs = True
-            provider.wait_for_ready()
-        self._set_base_url(base_url)
+        # Before it runs: a cancelled caller stops it while it still starts in its thread.
+        self._provider_runs = True
+        self._set_base_url(running.start(self._provider))
 
     def _stop_provider(self) -> None:
         if not self._provider_runs:
             return
-        provider = self._provider
-        (provider.stop_container if hasattr(provider, "stop_container") else provider.stop)()
+        running.stop(self._provider)
         self._provider_runs = False
         if self._starts_provider:
             self._address = self._base_url = None
