@@ -101,6 +101,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "app.asgi",
         "except Exception",
     ): "an ASGI server wants to be told of a failed start, not to see it raised",
+    ("app.routes.ws", "except Exception"): "a fault of ours ends one session, under any server",
     ("app.routes.control", "except Exception"): "author code may check an action while it is loaded",
     ("cli.targets", "except Exception"): "importing a target runs author code, which may raise anything",
     (

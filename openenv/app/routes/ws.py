@@ -43,6 +43,7 @@ NORMAL, GOING_AWAY = 1000, 1001  # RFC 6455 section 7.4.1
 
 # Messages that may wait behind a running call before the peer is no longer read.
 _MAX_WAITING = 64
+_LARGE_BYTES = 64 * 1024  # one such message is enough
 
 
 class Peer(Protocol):
@@ -140,7 +141,8 @@ class SessionSocket:
         if self._waiting is None:
             self._waiting = deque()
         self._waiting.append(payload)
-        if len(self._waiting) >= _MAX_WAITING and not self._paused:
+        enough = len(self._waiting) >= _MAX_WAITING or len(payload) >= _LARGE_BYTES
+        if enough and not self._paused:
             self._paused = True
             self._peer.pause()
 
@@ -166,6 +168,8 @@ class SessionSocket:
                 return None
         except OpenEnvError as error:
             return self._error_reply(error)
+        except Exception as error:
+            return self._reply_to(error)
         if result is PENDING:
             self._busy = True
             return None

@@ -346,6 +346,44 @@ def test_a_flood_behind_a_running_step_stops_the_reading() -> None:
     play(test, Slow)
 
 
+def test_a_large_message_behind_a_running_step_stops_the_reading() -> None:
+    """Waiting is bounded in bytes as well."""
+    release = threading.Event()
+
+    class Slow(envs.ThreadEnv):
+        def step(self, action: Any) -> Any:
+            release.wait(10)
+            return super().step(action)
+
+    async def test(worker: Worker) -> None:
+        transport = await upgraded(worker, step())
+        transport.protocol.data_received(step("x" * 70_000))
+        assert not transport.reading
+        release.set()
+        await transport.until(b"x" * 70_000)
+        assert transport.reading
+
+    play(test, Slow)
+
+
+def test_a_fault_of_ours_ends_one_session_and_no_more(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """It is logged, the client is told, and the slot comes back."""
+
+    async def test(worker: Worker) -> None:
+        transport, other = await upgraded(worker), await upgraded(worker)
+        with monkeypatch.context() as patch:
+            patch.setattr("openenv.app.routes.ws.parse_message", lambda payload: 1 / 0)
+            transport.protocol.data_received(step())
+        written = await transport.until(b"\x88\x02")
+        assert replies(written[: written.index(b"\x88\x02")])[0]["data"]["code"] == "SESSION_ERROR"
+        assert "ZeroDivisionError" in caplog.text
+        assert worker.capacity.active == 1
+        other.protocol.data_received(step())
+        assert replies(other.take())[0]["type"] == "observation"
+
+    play(test)
+
+
 def test_a_session_whose_client_does_not_read_makes_no_replies() -> None:
     """Memory is bounded by what the client reads, not by what it asks."""
 
