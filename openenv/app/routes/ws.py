@@ -136,8 +136,8 @@ class SessionSocket:
             self._peer.send(self._error_reply(SessionError("'text'")))
 
     def _wait(self, payload: bytes) -> None:
-        if self._ended:
-            return
+        if self._ended or self._draining:
+            return  # it will hear of the end in place of a reply
         if self._waiting is None:
             self._waiting = deque()
         self._waiting.append(payload)
@@ -191,14 +191,14 @@ class SessionSocket:
     def pump(self) -> None:
         """Answer what has waited, as far as the client reads its replies."""
         waiting = self._waiting
-        while waiting and not self._busy and not self._draining and self._peer.is_writable:
+        while waiting and not self._busy and self._peer.is_writable:
             reply = self._handle(waiting.popleft())
             if reply is not None:
                 self._peer.send(reply)
         if self._paused and not waiting:
             self._paused = False
             self._peer.resume()
-        if self._draining and not self._busy:
+        if self._draining and not self._busy and not waiting:
             self._go_away()
 
     def _reply_to(self, error: BaseException) -> bytes:
@@ -265,11 +265,10 @@ class SessionSocket:
         self._let_go(None)
 
     def drain(self) -> None:
-        """Finish the call that runs, then tell the client that the server goes away (1001)."""
+        """Answer what has arrived so far, then tell the client that the server goes away (1001)."""
         if not self._ended:
             self._draining = True
-            if not self._busy:
-                self._go_away()
+            self.pump()
 
     def _go_away(self) -> None:
         self._draining = False
