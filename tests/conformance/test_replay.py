@@ -82,6 +82,7 @@ def test_reply_equals_the_recorded_one(servers: Servers, line: dict[str, Any]) -
     wanted, applied = expected(line["name"], line["steps"], line["replies"])
     got = play(line["steps"], servers.dial(line["app"]))
     for step, ours, theirs in zip(line["steps"], got, wanted, strict=True):
+        assert _field_order(ours) == _field_order(theirs)
         assert _text(ours, step) == _text(theirs, step), (
             f"{line['name']}: {step}\ndifferences applied: {[DIFFERENCES[n].what for n in sorted(applied)]}"
         )
@@ -108,3 +109,12 @@ def _text(reply: Any, step: dict[str, Any]) -> str:
         # What a schema means is compared, not how it is written.
         reply = {**reply, "json": {name: canonical(schema) for name, schema in reply["json"].items()}}
     return json.dumps(reply, sort_keys=True, ensure_ascii=False)
+
+
+def _field_order(reply: Any) -> list[str]:
+    """Names of the observation's fields as they came: base class first, then as declared."""
+    body = reply.get("json") if isinstance(reply, dict) else None
+    if not isinstance(body, dict):
+        return []
+    payload = body.get("data", body)
+    return list(payload["observation"]) if "observation" in payload and "reward" in payload else []
