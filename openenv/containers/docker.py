@@ -117,6 +117,7 @@ class LocalDockerProvider(ContainerProvider):
             ProviderMissingError: There is no ``docker``, or no daemon behind it.
             StartError: No such image, port or name taken, or the daemon refused otherwise.
             TypeError: An option that this provider does not have.
+            ValueError: A variable ``PORT`` that is no port.
         """
         unknown = sorted(set(kwargs) - set(_OPTIONS))
         if unknown:
@@ -133,7 +134,7 @@ class LocalDockerProvider(ContainerProvider):
             except BaseException:
                 # Its own failure says more than what removing may raise; what is left is held until exit.
                 with suppress(ProviderError):
-                    self._remove()
+                    self._remove_or_forget()
                 raise
 
     def wait_for_ready(self, base_url: str, timeout_s: float = 60.0) -> None:
@@ -217,7 +218,7 @@ class LocalDockerProvider(ContainerProvider):
     ) -> str:
         if workers is not None:
             env_vars = {**env_vars, "WORKERS": str(workers)}
-        inside = container_port or int(env_vars.get("PORT") or _SERVER_PORT)
+        inside = container_port or _port_in(env_vars)
         assert self._label is not None
         arguments = ["run", "-d", "--pull", "never", "-p", f"127.0.0.1:{port or ''}:{inside}"]
         arguments += ["--name", name or _name_for(image, self._label)]
@@ -288,6 +289,16 @@ class LocalDockerProvider(ContainerProvider):
                 "ps", "-aq", "--no-trunc", "--filter", f"label={LABEL}={self._label}"
             ).out.split()
         self._force_remove(found)
+        self._forget()
+
+    def _remove_or_forget(self) -> None:
+        """The same after a failed start: a Docker that is not there holds nothing."""
+        try:
+            self._remove()
+        except ProviderMissingError:
+            self._forget()
+
+    def _forget(self) -> None:
         self._label = self._container = None
         running.release(self)
 
@@ -357,6 +368,14 @@ def _fault(done: Finished, expected: str) -> ProviderError:
         if pattern.search(done.err):
             return kind(f"{expected}, got: {said} (exit code {done.code}); {advice}")
     return StartError(f"{expected}, got: {said} (exit code {done.code})")
+
+
+def _port_in(env_vars: dict[str, str]) -> int:
+    """Where a server with these variables listens."""
+    text = env_vars.get("PORT") or str(_SERVER_PORT)
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise ValueError(f"expected a number from 1 to 65535, got {text!r} as the variable PORT")
+    return int(text)
 
 
 def _name_for(image: str, label: str) -> str:
