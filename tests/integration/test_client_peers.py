@@ -171,20 +171,22 @@ def test_a_synchronous_client_works_inside_a_running_loop(server: Server) -> Non
 def test_a_late_reply_is_dropped_and_the_session_goes_on(server: Server) -> None:
     """The reply that comes after a timeout is not taken for the next one's; the state is the old one's."""
     slow = EchoAction(message="slow", delay_s=0.4)
-    with EchoEnv(base_url=server.url, message_timeout_s=0.1).sync() as client:
+    with EchoEnv(base_url=server.url).sync() as client:
         client.reset(episode_id="kept")
+        client.async_client._message_timeout = 0.1
         with pytest.raises(ReplyTimeoutError):
             client.step(slow)
-        client.async_client._message_timeout = 10
+        client.async_client._message_timeout = 60
         assert client.step(EchoAction(message="next")).observation.echoed == "next"
         assert (client.state().episode_id, client.state().step_count) == ("kept", 2)
 
     async def main() -> None:
-        async with EchoEnv(base_url=server.url, message_timeout_s=0.1) as client:
+        async with EchoEnv(base_url=server.url) as client:
             await client.reset(episode_id="kept")
+            client._message_timeout = 0.1
             with pytest.raises(TimeoutError):
                 await client.step(slow)
-            client._message_timeout = 10
+            client._message_timeout = 60
             assert (await client.step(EchoAction(message="next"))).observation.echoed == "next"
             assert (await client.state()).step_count == 2
 
