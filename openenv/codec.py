@@ -4,9 +4,10 @@ In: bytes or str holding one JSON text (RFC 8259). Out: None, bool, int, float, 
 the other way round. It knows nothing about messages, models or sockets.
 
 orjson does the common case. What it refuses and the standard library's ``json`` accepts (``NaN``
-literals, integers of more than 64 bits, lone surrogates) goes to the latter, because existing
+literals, encoding integers of more than 64 bits, lone surrogates) goes to the latter, because existing
 clients and servers use that; the text of a decoding error is the standard library's for the same
-reason. Limits: nesting of 1,024 levels in orjson, the interpreter's recursion limit beyond.
+reason. Limits: nesting of 1,024 levels in orjson, the interpreter's recursion limit beyond; decoding
+gives a float for an integer of more than 64 bits, unless `decode_leniently` is asked.
 """
 
 from __future__ import annotations

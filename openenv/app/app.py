@@ -74,7 +74,6 @@ class App:
         self.environment_name = environment_name
         self.max_concurrent_envs = max_concurrent_envs
         self._mode = mode
-        self._router = _router(ROUTES)
         self._asgi: asgi.AsgiWorker | None = None
 
     @property
@@ -98,10 +97,8 @@ class App:
             ConcurrencyConfigurationError: The configuration asks for more than the class can.
         """
         effective_capacity(config.max_concurrent_envs, self.concurrent, self.environment_name)
-        self.definition.environment.debug = config.debug
         routes = [row for row in ROUTES if config.mode != "production" or not row.control]
-        self._router = _router(routes)
-        return Context(self.definition, config, capacity, loop)
+        return Context(self.definition, _router(routes), config, capacity, loop)
 
     def dispatch(self, context: Context, request: Request, respond: Respond) -> Any:
         """Answer one request.
@@ -109,7 +106,7 @@ class App:
         Returns:
             A `Response`, or `PENDING`; then `respond` is called on the loop.
         """
-        match = self._router.find(request.method, request.path)
+        match = context.router.find(request.method, request.path)
         if match.handler is not None:
             try:
                 return match.handler(context, request, respond)
@@ -118,16 +115,7 @@ class App:
         if match.allowed:
             headers = (("content-type", "application/json"), ("allow", ", ".join(match.allowed)))
             return detail(405, "Method Not Allowed", headers)
-        return self._redirect(request) or detail(404, "Not Found")
-
-    def _redirect(self, request: Request) -> Response | None:
-        """Existing servers lead `/health/` to `/health`; 307 keeps the method and the body."""
-        path = request.path.rstrip("/")
-        if path == request.path or self._router.find(request.method, path) == (None, ()):
-            return None
-        # Relative, so that it is right behind any proxy: RFC 9110 section 10.2.2.
-        location = quote(path) + (f"?{request.query}" if request.query else "")
-        return Response(307, b"", (("location", location),))
+        return _redirect(context, request) or detail(404, "Not Found")
 
     def websocket(self, context: Context, path: str, peer: Peer) -> SessionSocket | None:
         """What answers a WebSocket at `path`, or None: then the handshake is refused with 403."""
@@ -153,6 +141,16 @@ class App:
         from openenv.server.run import run
 
         return run(self, resolve(knobs, code=self.settings()))
+
+
+def _redirect(context: Context, request: Request) -> Response | None:
+    """Existing servers lead `/health/` to `/health`; 307 keeps the method and the body."""
+    path = request.path.rstrip("/")
+    if path == request.path or context.router.find(request.method, path) == (None, ()):
+        return None
+    # Relative, so that it is right behind any proxy: RFC 9110 section 10.2.2.
+    location = quote(path) + (f"?{request.query}" if request.query else "")
+    return Response(307, b"", (("location", location),))
 
 
 def _router(routes: Sequence[Route]) -> Router:

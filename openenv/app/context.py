@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openenv.codec import encode
 from openenv.config import Config
@@ -13,6 +13,9 @@ from openenv.protocol.http11 import Request
 from openenv.schema import Schema, jsonable
 from openenv.session.pool import Capacity, SessionPool
 from openenv.session.runner import EnvironmentSpec, Mailbox, StatelessCalls
+
+if TYPE_CHECKING:
+    from openenv.app.router import Router
 
 __all__ = ["JSON", "Context", "Definition", "Handler", "Respond", "Response", "detail", "json_response"]
 
@@ -67,6 +70,7 @@ class Context:
 
     Args:
         definition: The application.
+        router: Which handler answers what.
         config: The settled knobs.
         capacity: Where sessions get their slots.
         loop: The running loop.
@@ -75,17 +79,20 @@ class Context:
     def __init__(
         self,
         definition: Definition,
+        router: Router,
         config: Config,
         capacity: Capacity,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         mailbox = Mailbox(loop)
+        spec = replace(definition.environment, debug=config.debug)
         self.definition = definition
+        self.router = router
         self.config = config
         self.capacity = capacity
         self.loop = loop
-        self.pool = SessionPool(definition.environment, capacity, loop, mailbox)
-        self.stateless = StatelessCalls(definition.environment, mailbox, loop)
+        self.pool = SessionPool(spec, capacity, loop, mailbox)
+        self.stateless = StatelessCalls(spec, mailbox, loop)
         self.openapi: bytes | None = None
 
     def close(self, when_empty: Callable[[], None]) -> None:

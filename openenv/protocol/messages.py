@@ -8,6 +8,7 @@ Reference: ``wire.md`` sections 2 and 8.
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -35,6 +36,9 @@ seconds, > 0, or None. A plain tuple, because one is made for every message.
 
 
 # type -> (whether data must be there, may be there; whether timeout_s may be there)
+# orjson reads an integer of more than 64 bits as a float. A seed may well have 128, so a reset is read
+# again where there may be one; a step is not, since looking would take as long as decoding it.
+_BIG = re.compile(rb"[0-9]{19}").search
 _REQUIRED, _OPTIONAL, _NONE = range(3)
 _SHAPES: dict[str, tuple[int, bool]] = {
     "reset": (_OPTIONAL, True),
@@ -61,6 +65,8 @@ def parse_message(payload: bytes | str) -> Message:
     if type(value) is not dict:
         raise SessionError(f"'{type(value).__name__}' object has no attribute 'get'")
     kind = value.get("type", "")
+    if kind == "reset" and _long_integer(payload):
+        value = _decode_anyway(payload)
     # What nearly every message is; anything else is looked at key by key.
     if len(value) == 2 and (kind == "step" or kind == "reset"):
         data = value.get("data")
@@ -69,6 +75,10 @@ def parse_message(payload: bytes | str) -> Message:
     if type(kind) is not str or kind not in _SHAPES:
         raise UnknownTypeError(f"Unknown message type: {kind}")
     return _check_shape(kind, value)
+
+
+def _long_integer(payload: bytes | str) -> bool:
+    return _BIG(payload.encode() if isinstance(payload, str) else payload) is not None
 
 
 def _decode_anyway(payload: bytes | str) -> Any:
