@@ -19,7 +19,7 @@ from websockets.exceptions import WebSocketException
 
 from tests.support.authored import write_environment
 from tests.support.eventually import eventually
-from tests.support.program import environment, run_openenv, started, wait_for_uds
+from tests.support.program import environment, run_openenv, started
 from tests.support.server import ROOT, answers, serve
 from tests.support.talk import talk
 
@@ -330,7 +330,9 @@ def test_a_unix_socket_is_served_and_a_stale_one_replaced(folder: Path, tmp_path
         process.wait(10)
     assert path.exists()
     with started(*flags, cwd=folder) as process:
-        wait_for_uds(path)
+        # It accepts connections before it listens to signals; the banner comes after both.
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Talk is served on ")
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     assert not path.exists()
