@@ -36,6 +36,7 @@ _PULL_TIMEOUT_S = 3600.0
 _LOG_LINES = 20
 _OPTIONS = ("workers", "name", "cpus", "memory", "container_port", "run_args")
 
+_HINT = re.compile(r"\n(See|Run) 'docker")
 _GONE = re.compile(r"no such container|is already in progress", re.I)
 _NO_IMAGE = re.compile(r"no such image|unable to find image|image not known", re.I)
 _FAULTS: tuple[tuple[re.Pattern[str], type[ProviderError], str], ...] = (
@@ -168,10 +169,17 @@ class LocalDockerProvider(ContainerProvider):
         Raises:
             ProviderError: Docker could not remove it.
         """
+        self._stop(self._stop_grace_s)
+
+    def stop_at_once(self) -> None:
+        """The same without waiting for the server, for the exit of the interpreter."""
+        self._stop(0)
+
+    def _stop(self, grace_s: float) -> None:
         self._stopped.set()
         with self._lock:
             # A server that never was ready has nothing to put in order.
-            if self._container is not None and self._ready and self._stop_grace_s > 0:
+            if self._container is not None and self._ready and grace_s > 0:
                 grace = f"{self._stop_grace_s:.0f}"
                 with suppress(ProviderError):
                     self._call(
@@ -363,7 +371,7 @@ class _Watched:
 def _fault(done: Finished, expected: str) -> ProviderError:
     """What a failed command is, by what it wrote."""
     said = tail(done.err or done.out, 4).removeprefix("docker: ") or "no message"
-    said = said.partition("\nSee 'docker")[0]
+    said = _HINT.split(said)[0]
     for pattern, kind, advice in _FAULTS:
         if pattern.search(done.err):
             return kind(f"{expected}, got: {said} (exit code {done.code}); {advice}")

@@ -92,7 +92,8 @@ def _stop_all() -> None:
         if pid == os.getpid():
             # One that fails must not keep the others running.
             with suppress(Exception):
-                stop(provider)
+                # Sessions that nobody closed are not waited for: exits are to be quick.
+                getattr(provider, "stop_at_once", lambda held=provider: stop(held))()
 
 
 atexit.register(_stop_all)

@@ -34,6 +34,7 @@ __all__ = ["UVProvider"]
 GIT_PREFIX = "git+"
 _FETCH_TIMEOUT_S = 600.0
 _GRACE_S = 5.0
+_LAST_GRACE_S = 2.0
 _TAIL_LINES = 20
 _ANY_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 # What would make a server use the trainer's packages instead of its own.
@@ -123,7 +124,7 @@ class UVProvider(RuntimeProvider):
             try:
                 return self._start(port, env_vars or {}, workers)
             except BaseException:
-                self._end()
+                self._end(0)
                 raise
 
     def wait_for_ready(self, timeout_s: float | None = None) -> None:
@@ -141,9 +142,16 @@ class UVProvider(RuntimeProvider):
 
     def stop(self) -> None:
         """End the server and all its processes, from any thread, even while it is being started."""
+        self._stop(_GRACE_S)
+
+    def stop_at_once(self) -> None:
+        """The same without waiting for what the server has to finish, for the exit of the interpreter."""
+        self._stop(0)
+
+    def _stop(self, grace_s: float) -> None:
         self._stopped.set()
         with self._lock:
-            self._end()
+            self._end(grace_s)
 
     def _start(self, port: int | None, env_vars: dict[str, str], workers: int) -> str:
         if shutil.which("uv") is None:
@@ -222,13 +230,13 @@ class UVProvider(RuntimeProvider):
             raise StartError(f"stopped while {self.project_path} was fetched")
         return None if done.code == 0 else tail(done.err, 3) or f"exit code {done.code}"
 
-    def _end(self) -> None:
+    def _end(self, grace_s: float) -> None:
         server, self._server = self._server, None
         checkout, self._checkout = self._checkout, None
         self._base_url = None
         try:
             if server is not None:
-                server.end()
+                server.end(grace_s)
         finally:
             if checkout is not None:
                 shutil.rmtree(checkout, ignore_errors=True)
@@ -278,13 +286,19 @@ class _Server:
         lines = tail("\n".join(list(self._lines)))
         return f"Its last lines:\n{lines}" if lines else "It wrote nothing."
 
-    def end(self) -> None:
-        """End it: SIGTERM, which uv passes on to the server; after a while, SIGKILL for all that is left."""
+    def end(self, grace_s: float) -> None:
+        """End it: SIGTERM for uv, which passes it on; then SIGTERM for all, at which servers drop what they
+        still do and uv removes its environment; then SIGKILL for what is left."""
         process = self._process
-        process.terminate()
         try:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_GRACE_S)
+            if grace_s > 0:
+                process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(grace_s)
+            if process.poll() is None:
+                with suppress(subprocess.TimeoutExpired, ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGTERM)
+                    process.wait(_LAST_GRACE_S)
         finally:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
