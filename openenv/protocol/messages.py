@@ -65,15 +65,15 @@ def parse_message(payload: bytes | str) -> Message:
     if type(value) is not dict:
         raise SessionError(f"'{type(value).__name__}' object has no attribute 'get'")
     kind = value.get("type", "")
-    if kind == "reset" and _long_integer(payload):
-        value = _decode_anyway(payload)
     # What nearly every message is; anything else is looked at key by key.
-    if len(value) == 2 and (kind == "step" or kind == "reset"):
+    if kind == "step" and len(value) == 2:
         data = value.get("data")
         if type(data) is dict:
-            return kind, data, None
+            return "step", data, None
     if type(kind) is not str or kind not in _SHAPES:
         raise UnknownTypeError(f"Unknown message type: {kind}")
+    if kind == "reset" and _long_integer(payload):
+        value = _decode_anyway(payload)
     return _check_shape(kind, value)
 
 

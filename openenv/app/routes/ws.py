@@ -125,7 +125,8 @@ class SessionSocket:
         Returns:
             Its reply, or None: there is none, or it comes through the peer later.
         """
-        if self._busy or self._waiting or not self._peer.is_writable:
+        # Messages wait only while one of these holds, so nobody is overtaken: see `pump`.
+        if self._busy or not self._peer.is_writable:
             self._wait(payload)
             return None
         return self._handle(payload)
