@@ -34,7 +34,8 @@ __all__ = ["UVProvider"]
 GIT_PREFIX = "git+"
 _FETCH_TIMEOUT_S = 600.0
 _GRACE_S = 5.0
-_LAST_GRACE_S = 2.0
+# A server that drains takes a second SIGTERM to mean now, and two at a time for one.
+_LAST_GRACES_S = (0.2, 4.0)
 _TAIL_LINES = 20
 _ANY_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 # What would make a server use the trainer's packages instead of its own.
@@ -228,7 +229,7 @@ class UVProvider(RuntimeProvider):
             ) from None
         if self._stopped.is_set():
             raise StartError(f"stopped while {self.project_path} was fetched")
-        return None if done.code == 0 else tail(done.err, 3) or f"exit code {done.code}"
+        return None if done.code == 0 else tail(done.err, 5) or f"exit code {done.code}"
 
     def _end(self, grace_s: float) -> None:
         server, self._server = self._server, None
@@ -287,18 +288,19 @@ class _Server:
         return f"Its last lines:\n{lines}" if lines else "It wrote nothing."
 
     def end(self, grace_s: float) -> None:
-        """End it: SIGTERM for uv, which passes it on; then SIGTERM for all, at which servers drop what they
-        still do and uv removes its environment; then SIGKILL for what is left."""
+        """End it: SIGTERM for uv, which passes it on; then SIGTERM for all, twice, so that servers drop what
+        they still do and uv removes its environment; then SIGKILL for what is left."""
         process = self._process
         try:
             if grace_s > 0:
                 process.terminate()
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(grace_s)
-            if process.poll() is None:
-                with suppress(subprocess.TimeoutExpired, ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGTERM)
-                    process.wait(_LAST_GRACE_S)
+            for wait_s in _LAST_GRACES_S:
+                if process.poll() is None:
+                    with suppress(subprocess.TimeoutExpired, ProcessLookupError, PermissionError):
+                        os.killpg(process.pid, signal.SIGTERM)
+                        process.wait(wait_s)
         finally:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)

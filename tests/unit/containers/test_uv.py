@@ -258,7 +258,7 @@ def test_stopping_ends_everything_that_was_started(
 ) -> None:
     """Also a grandchild that does not heed SIGTERM."""
     monkeypatch.setattr(uv, "_GRACE_S", 0.2)
-    monkeypatch.setattr(uv, "_LAST_GRACE_S", 0.1)
+    monkeypatch.setattr(uv, "_LAST_GRACES_S", (0.05, 0.05))
     deaf = f"(trap '' TERM; echo $$ >{tmp_path}/pid; while :; do sleep 0.05; done)"
     fake_uv.says("run", script=f"trap '' TERM; {deaf} & wait; wait")
     server = UVProvider(project_path=project)
