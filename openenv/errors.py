@@ -95,6 +95,17 @@ class OpenEnvError(Exception):
         """Keys that this error adds beside ``message`` and ``code`` in an error reply."""
         return {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Trainers carry errors between processes, and by default an exception is made anew from its
+        # args, which are not what these constructors take.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(cls: type[OpenEnvError], args: tuple[Any, ...], attributes: dict[str, Any]) -> OpenEnvError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(attributes)
+    return error
+
 
 class ConfigurationError(OpenEnvError):
     """A flag, a variable, a manifest or an argument of ``create_app`` cannot be used as given."""
