@@ -102,7 +102,9 @@ class OpenEnvError(Exception):
 
 
 def _rebuild(cls: type[OpenEnvError], args: tuple[Any, ...], attributes: dict[str, Any]) -> OpenEnvError:
-    error = cls.__new__(cls, *args)
+    # Where a class is an OSError as well, only that one's constructor makes an object large enough.
+    error = (OSError if issubclass(cls, OSError) else Exception).__new__(cls)
+    error.args = args
     error.__dict__.update(attributes)
     return error
 

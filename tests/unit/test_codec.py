@@ -51,10 +51,10 @@ def test_numbers_without_a_json_form_become_null() -> None:
     assert round_trip([math.nan, 2**70]) == [None, 2**70]
 
 
-@pytest.mark.parametrize(
-    ("key", "text"),
-    [(1, "1"), (True, "true"), (None, "null"), (1.5, "1.5"), (Colour.RED, "red"), ((1, "a"), "1,a")],
-)
+KEYS = [(1, "1"), (True, "true"), (None, "null"), (1.5, "1.5"), (Colour.RED, "red"), ((1, "a"), "1,a")]
+
+
+@pytest.mark.parametrize(("key", "text"), KEYS)
 def test_keys_that_are_not_strings_become_strings(key: Any, text: str) -> None:
     """As JSON wants them."""
     assert round_trip({key: 1}) == {text: 1}
