@@ -16,6 +16,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from openenv.client.client import EnvClient
 from openenv.client.generic import GenericEnvClient
+from openenv.containers import ContainerProvider
 from openenv.models import StepResult
 
 __all__ = ["SyncEnvClient"]
@@ -50,6 +51,27 @@ class SyncEnvClient(Generic[ActT, ObsT, StateT]):
             for name in ("connect", "reset", "step", "state", "close", "disconnect")
             if getattr(type(self._client), name) is not getattr(EnvClient, name)
         }
+
+    @classmethod
+    def from_docker_image(
+        cls, image: str, provider: ContainerProvider | None = None, **kwargs: Any
+    ) -> SyncEnvClient[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Start a container and connect to it, with dicts; see `EnvClient.from_docker_image`."""
+        return GenericEnvClient.from_docker_image(image, provider, **kwargs).sync()
+
+    @classmethod
+    def from_hub(
+        cls, repo_id: str, **kwargs: Any
+    ) -> SyncEnvClient[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Start a Space on this machine and connect to it, with dicts; see `EnvClient.from_hub`."""
+        return GenericEnvClient.from_hub(repo_id, **kwargs).sync()
+
+    @classmethod
+    def from_env(
+        cls, repo_id: str, **kwargs: Any
+    ) -> SyncEnvClient[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """`from_hub` by its other name."""
+        return cls.from_hub(repo_id, **kwargs)
 
     @property
     def async_client(self) -> EnvClient[ActT, ObsT, StateT]:

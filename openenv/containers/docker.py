@@ -34,7 +34,7 @@ _SERVER_PORT = 8000
 _CALL_TIMEOUT_S = 60.0
 _PULL_TIMEOUT_S = 3600.0
 _LOG_LINES = 20
-_OPTIONS = ("workers", "name", "cpus", "memory", "container_port", "run_args")
+_OPTIONS = ("workers", "name", "cpus", "memory", "container_port", "platform", "run_args")
 
 _HINT = re.compile(r"\n(See|Run) 'docker")
 _GONE = re.compile(r"no such container|is already in progress", re.I)
@@ -109,7 +109,8 @@ class LocalDockerProvider(ContainerProvider):
             **kwargs: ``workers`` (processes that serve, the variable ``WORKERS``), ``name`` of the container,
                 ``cpus`` (number, may be fractional), ``memory`` (bytes, or text like ``512m``),
                 ``container_port`` (where the server listens inside: the variable ``PORT`` if given, else
-                8000), ``run_args`` (further arguments of ``docker run``, before the image).
+                8000), ``platform`` (like ``linux/amd64``), ``run_args`` (further arguments of
+                ``docker run``, before the image).
 
         Returns:
             ``http://127.0.0.1:<port>``.
@@ -222,6 +223,7 @@ class LocalDockerProvider(ContainerProvider):
         cpus: float | None = None,
         memory: str | int | None = None,
         container_port: int | None = None,
+        platform: str | None = None,
         run_args: Sequence[str] = (),
     ) -> str:
         if workers is not None:
@@ -236,12 +238,14 @@ class LocalDockerProvider(ContainerProvider):
             arguments += ["--cpus", f"{cpus:g}"]
         if memory is not None:
             arguments += ["--memory", str(memory)]
+        on_platform = () if platform is None else ("--platform", platform)
+        arguments += on_platform
         for key, value in env_vars.items():
             arguments += ["-e", f"{key}={value}"]
         arguments += [*run_args, image]
         done = self._attempt(*arguments)
         if done.code != 0 and _NO_IMAGE.search(done.err):
-            self._pull(image)
+            self._pull(image, on_platform)
             done = self._attempt(*arguments)
         if done.code != 0:
             asked = f"port {port}" if port else "a port of Docker's choosing"
@@ -252,8 +256,8 @@ class LocalDockerProvider(ContainerProvider):
             raise StartError(f"the container of {image!r} was stopped while it was started")
         return f"http://127.0.0.1:{chosen}"
 
-    def _pull(self, image: str) -> None:
-        done = self._attempt("pull", "-q", image, timeout_s=_PULL_TIMEOUT_S, stopped=self._stopped)
+    def _pull(self, image: str, options: Sequence[str]) -> None:
+        done = self._attempt("pull", "-q", *options, image, timeout_s=_PULL_TIMEOUT_S, stopped=self._stopped)
         if done.code == 0:
             return
         if self._stopped.is_set():

@@ -143,6 +143,36 @@ def test_a_synced_launch_is_a_connected_synchronous_client(network: Network) -> 
     assert cloud.calls[-1] == "stop"
 
 
+def test_a_synchronous_client_starts_its_server_too(network: Network) -> None:
+    """By the names that the asynchronous one has; it is connected when it is there."""
+    cloud, local = Cloud(), Local()
+    with SyncEnvClient.from_docker_image("echo", cloud, port=5) as client:
+        assert client.base_url == "http://cloud:1"
+    with SyncEnvClient.from_env("o/n", provider=local) as client:
+        assert client.base_url == "http://local:1"
+    assert (cloud.calls[-1], local.calls[-1]) == ("stop", "stop")
+
+
+def test_a_provider_of_no_known_class_is_one_by_its_methods(network: Network) -> None:
+    """Subclasses of other packages' base classes are as good as ours."""
+
+    class Foreign:
+        stopped = False
+
+        def start_container(self, image: str, port: Any = None, env_vars: Any = None, **kwargs: Any) -> str:
+            return "http://foreign:1"
+
+        def wait_for_ready(self, base_url: str, timeout_s: float = 30.0) -> None:
+            pass
+
+        def stop_container(self) -> None:
+            self.stopped = True
+
+    foreign: Any = Foreign()
+    GenericEnvClient.from_docker_image("echo", foreign).sync().close()
+    assert foreign.stopped
+
+
 def test_a_launch_is_a_coroutine(network: Network) -> None:
     """`asyncio.run` and tasks take it as one."""
     client = asyncio.run(GenericEnvClient.from_docker_image("echo", Cloud()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from itertools import pairwise
@@ -136,9 +138,10 @@ def test_an_image_that_is_missing_is_pulled(docker: FakeProgram) -> None:
     """Once, and then started."""
     docker.says("run", err="docker: Error response from daemon: No such image: x:1.", code=125, at=1)
     local = LocalDockerProvider()
-    local.start_container("x:1")
+    local.start_container("x:1", platform="linux/amd64")
     assert [call[0] for call in docker.calls] == ["run", "pull", "run", "port"]
-    assert docker.commands("pull") == [["pull", "-q", "x:1"]]
+    assert docker.commands("pull") == [["pull", "-q", "--platform", "linux/amd64", "x:1"]]
+    assert options_of(docker.commands("run")[1], "--platform") == ["linux/amd64"]
     local.stop_container()
 
 
@@ -279,6 +282,23 @@ def test_a_pull_ends_when_the_container_is_stopped(docker: FakeProgram) -> None:
     with pytest.raises(StartError, match="stopped while its image was pulled"):
         local.start_container("x")
     stopper.join()
+
+
+def test_a_container_that_is_being_made_during_ctrl_c_is_removed(docker: FakeProgram) -> None:
+    """Docker gets to finish, because what it made is then known."""
+    docker.says("run", f"{CONTAINER}\n", script="sleep 0.2")
+    docker.says("ps", f"{CONTAINER}\n")
+    interrupter = threading.Thread(
+        target=lambda: (
+            eventually(lambda: docker.commands("run"), "a start"),
+            os.kill(os.getpid(), signal.SIGINT),
+        )
+    )
+    interrupter.start()
+    with pytest.raises(KeyboardInterrupt):
+        LocalDockerProvider().start_container("echo-env")
+    interrupter.join()
+    assert docker.commands("rm") == [["rm", "-f", "-v", CONTAINER]]
 
 
 def test_stopping_nothing_does_nothing(docker: FakeProgram) -> None:
