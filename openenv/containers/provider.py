@@ -127,6 +127,7 @@ class Watched(Protocol):
 
     def last_words(self) -> str:
         """What it wrote last, as a sentence for a message."""
+        raise NotImplementedError
 
 
 def wait_for_health(base_url: str, timeout_s: float, stopped: threading.Event, watched: Watched) -> None:

@@ -2,7 +2,7 @@
 
 In: a folder or ``git+URL``. Out: a base URL. The server is the project's own ``server`` command, run by
 ``uv run --isolated`` with what the project depends on, in a session of its own, so that all of it can be
-ended.
+ended; a guard beside it does so when the trainer is killed.
 
 Limits: `_TAIL_LINES` of what the server writes are kept, for the message if it dies; a port is chosen here,
 because not every server can say which one it took. Reference: ``uv run --help``; git-fetch(1).
@@ -35,7 +35,7 @@ GIT_PREFIX = "git+"
 _FETCH_TIMEOUT_S = 600.0
 _GRACE_S = 5.0
 # A server that drains takes a second SIGTERM to mean now, and two at a time for one.
-_LAST_GRACES_S = (0.2, 4.0)
+_LAST_GRACES_S = (0.2, 0.5, 3.0)
 _TAIL_LINES = 20
 _ANY_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 # What would make a server use the trainer's packages instead of its own.
@@ -43,6 +43,25 @@ _OF_THE_TRAINER = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
 
 # What git sets for its hooks, and what would have it work on that repository instead of the checkout.
 _OF_ANOTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY")
+
+_GUARD = """\
+exec 3<&0 </dev/null
+"$@" 3<&- &
+server=$!
+trap 'kill -TERM $server' TERM
+(
+    trap '' TERM
+    read -r _ <&3
+    kill -TERM 0; sleep 0.3
+    kill -TERM 0; sleep 4
+    kill -KILL 0
+) >/dev/null 2>&1 &
+exec 3<&-
+while wait $server; code=$?; kill -0 $server 2>/dev/null; do :; done
+exit $code
+"""
+"""Runs its arguments, and ends them when its standard input ends: that is a pipe from the trainer, which the
+kernel closes whatever the trainer dies of. SIGTERM is passed on; the exit code is that of what it runs."""
 
 
 class UVProvider(RuntimeProvider):
@@ -251,8 +270,8 @@ class _Server:
         self._lines: deque[str] = deque(maxlen=_TAIL_LINES)
         try:
             self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
+                ["/bin/sh", "-c", _GUARD, "openenv-uv", *command],
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -288,8 +307,8 @@ class _Server:
         return f"Its last lines:\n{lines}" if lines else "It wrote nothing."
 
     def end(self, grace_s: float) -> None:
-        """End it: SIGTERM for uv, which passes it on; then SIGTERM for all, twice, so that servers drop what
-        they still do and uv removes its environment; then SIGKILL for what is left."""
+        """End it: SIGTERM for uv, which passes it on; then SIGTERM for all, some times, so that servers drop
+        what they still do and uv removes its environment; then SIGKILL for what is left."""
         process = self._process
         try:
             if grace_s > 0:
@@ -305,6 +324,8 @@ class _Server:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
             self._reader.join(1.0)
             if not self._reader.is_alive() and process.stdout is not None:
                 process.stdout.close()
@@ -318,7 +339,7 @@ def _keep_lines(stream: IO[str], lines: deque[str]) -> None:
 def _parse_git(spec: str) -> tuple[str, str, str]:
     """``git+URL[@revision][#subdirectory=folder]`` as URL, revision (``HEAD`` by default) and folder."""
     text, _, fragment = spec.removeprefix(GIT_PREFIX).partition("#")
-    fields = dict(part.partition("=")[::2] for part in fragment.split("&"))
+    fields = {name: value for name, _, value in (part.partition("=") for part in fragment.split("&"))}
     # An @ before the path is a user's; ssh://git@host/x has one.
     start = text.find("/", text.find("://") + 3)
     at = text.rfind("@")

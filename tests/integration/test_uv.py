@@ -181,7 +181,7 @@ TRAINER = """
 """
 
 
-@pytest.mark.parametrize("end", ["ctrl-c", "exit"])
+@pytest.mark.parametrize("end", ["ctrl-c", "exit", "kill"])
 def test_a_server_is_gone_with_its_trainer(project: Path, end: str) -> None:
     """Which never closed its client."""
     with subprocess.Popen(
@@ -196,8 +196,8 @@ def test_a_server_is_gone_with_its_trainer(project: Path, end: str) -> None:
             assert process.stdout is not None
             assert process.stdout.readline() == "stepped\n", process.communicate()
             assert serving(str(project))
-            if end == "ctrl-c":
-                process.send_signal(signal.SIGINT)
+            if end != "exit":
+                process.send_signal(signal.SIGINT if end == "ctrl-c" else signal.SIGKILL)
             process.communicate("" if end == "exit" else None, timeout=PATIENT_S)
         finally:
             process.kill()

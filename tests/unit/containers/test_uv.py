@@ -270,6 +270,22 @@ def test_stopping_ends_everything_that_was_started(
     assert not [thread for thread in threading.enumerate() if thread.name == "openenv-uv-log"]
 
 
+def test_a_server_ends_with_a_trainer_that_is_killed(
+    fake_uv: FakeProgram, project: Path, tmp_path: Path
+) -> None:
+    """What the kernel does then is to close the pipe; nobody calls `stop`."""
+    fake_uv.says("run", script=f"echo $$ >{tmp_path}/pid; exec sleep 60")
+    server = UVProvider(project_path=project)
+    server.start(port=9001)
+    eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip(), "a pid")
+    assert server._server is not None
+    process = server._server._process
+    assert process.stdin is not None
+    process.stdin.close()
+    eventually(lambda: process.poll() is not None, "its end")
+    server.stop()
+
+
 def test_one_provider_runs_one_server(fake_uv: FakeProgram, project: Path) -> None:
     """A second start is refused and leaves the first one running; after a stop, it may start again."""
     server = UVProvider(project_path=project)
