@@ -29,7 +29,7 @@ HOST = "127.0.0.1"
 START_TIMEOUT_S = 60.0
 
 
-REQUIREMENTS["picows"] = ("picows==2.3.1", "uvloop", "orjson")
+REQUIREMENTS["picows-2.3.1"] = ("picows==2.3.1", "uvloop", "orjson", "websockets")
 """A peer that only the bench needs."""
 
 
@@ -44,6 +44,7 @@ class Contestant:
         python: Gives the interpreter; installs it on demand.
         arguments: What the interpreter is given, ``{port}`` standing for the port.
         distributions: Those whose versions the results name.
+        sees_repository: Whether it may import our package. Never the incumbent: they share a name.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Contestant:
     python: Callable[[], Path]
     arguments: tuple[str, ...]
     distributions: tuple[str, ...]
+    sees_repository: bool = False
 
     def versions(self) -> dict[str, str]:
         """Interpreter and distributions, as installed."""
@@ -99,9 +101,18 @@ CONTESTANTS: dict[str, Contestant] = {
             "limit",
             "limit (picows)",
             frozenset({"ws"}),
-            lambda: install("picows"),
+            lambda: install("picows-2.3.1"),
             ("limit_picows.py", "{port}"),
             ("picows", "uvloop", "orjson"),
+        ),
+        Contestant(
+            "limit-models",
+            "limit + models",
+            frozenset({"ws"}),
+            lambda: install("picows-2.3.1"),
+            ("limit_models.py", "{port}"),
+            ("picows", "uvloop", "orjson"),
+            sees_repository=True,
         ),
         Contestant(
             "bare-asgi",
@@ -111,8 +122,8 @@ CONTESTANTS: dict[str, Contestant] = {
             _uvicorn("bare_asgi:app"),
             ("uvicorn", "httptools", "uvloop", "orjson"),
         ),
-        Contestant("ours-loop", "ours, on the loop", _BOTH, _ours, _serve("ours_loop:app"), _OWN),
-        Contestant("ours-threaded", "ours, threaded", _BOTH, _ours, _serve("ours_threaded:app"), _OWN),
+        Contestant("ours-loop", "ours, on the loop", _BOTH, _ours, _serve("ours_loop:app"), _OWN, True),
+        Contestant("ours-threaded", "ours, threaded", _BOTH, _ours, _serve("ours_threaded:app"), _OWN, True),
     )
 }
 
@@ -136,8 +147,9 @@ class Server:
 
 
 @contextmanager
-def running(contestant: Contestant, core: int, environ: Mapping[str, str] | None = None) -> Iterator[Server]:
+def running(contestant: Contestant, core: int) -> Iterator[Server]:
     """Start a contestant on one core, wait until it listens, end it and its children afterwards."""
+    environ = {"PYTHONPATH": str(ROOT)} if contestant.sees_repository else {}
     with started(contestant.python(), contestant.arguments, core, environ) as server:
         wait_until_listening(server)
         yield server
@@ -152,13 +164,11 @@ def started(
         probe.bind((HOST, 0))
         port = int(probe.getsockname()[1])
     keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    # Both packages are called openenv: only our own interpreter may see the repository.
-    own = {"PYTHONPATH": str(ROOT)} if python == _ours() else {}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [str(python), *(argument.format(port=port) for argument in arguments)],
             cwd=ENVS,
-            env={**keep, **own, **(environ or {})},
+            env={**keep, **(environ or {})},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
