@@ -356,6 +356,27 @@ def dump_observation(obj: Any) -> DumpedObservation:
 
 
 _APART = frozenset(("reward", "done"))
+_PLAIN = frozenset(("reward", "done", "metadata"))
+
+
+def compile_plain_observation(cls: Any, template: str) -> Callable[[Any], Any] | None:
+    """Write a function that makes one value of an observation without an intermediate one.
+
+    Args:
+        cls: Class of the observations.
+        template: A Python expression of the object ``o``, with ``{fields}`` where the dict of its
+            fields but ``reward`` and ``done`` goes; other braces are doubled.
+
+    Returns:
+        The function; None for classes that need more than that: no dataclass, one that lacks
+        ``reward``, ``done`` or ``metadata``, or one with a ``truncated`` to be looked at.
+    """
+    if not dataclasses.is_dataclass(cls) or not isinstance(cls, type):
+        return None
+    names = {f.name for f in dataclasses.fields(cls)}
+    if not names >= _PLAIN or "truncated" in names or getattr(cls, "__extra__", None) == "allow":
+        return None
+    return _compile_dump(cls, _APART, template)
 
 
 def _observation_dumper_of(cls: type) -> Callable[[Any], DumpedObservation]:

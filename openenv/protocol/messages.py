@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from openenv.codec import OPTIONS, decode_leniently, decode_strictly, encode, encode_strictly
 from openenv.errors import InvalidJsonError, OpenEnvError, SchemaError, SessionError, UnknownTypeError
-from openenv.schema import jsonable
+from openenv.schema import compile_plain_observation, dump_observation, jsonable
 
 __all__ = [
     "Message",
@@ -23,6 +24,7 @@ __all__ = [
     "serialize_observation",
     "serialize_rpc",
     "serialize_state",
+    "step_data",
 ]
 
 
@@ -49,6 +51,22 @@ _SHAPES: dict[str, tuple[int, bool]] = {
 }
 
 
+def step_data(payload: bytes) -> dict[str, Any] | None:
+    """The action in a message that is a step and nothing but that, ``{"type":"step","data":{...}}``.
+
+    Nearly every message is. For any other, good or bad, the answer is None, and `parse_message` knows.
+    """
+    try:
+        value = decode_strictly(payload)
+    except ValueError:
+        return None
+    if type(value) is dict and len(value) == 2 and value.get("type") == "step":
+        data = value.get("data")
+        if type(data) is dict:
+            return data
+    return None
+
+
 def parse_message(payload: bytes | str) -> Message:
     """Parse one message.
 
@@ -65,11 +83,6 @@ def parse_message(payload: bytes | str) -> Message:
     if type(value) is not dict:
         raise SessionError(f"'{type(value).__name__}' object has no attribute 'get'")
     kind = value.get("type", "")
-    # What nearly every message is; anything else is looked at key by key.
-    if kind == "step" and len(value) == 2:
-        data = value.get("data")
-        if type(data) is dict:
-            return "step", data, None
     if type(kind) is not str or kind not in _SHAPES:
         raise UnknownTypeError(f"Unknown message type: {kind}")
     if kind == "reset" and _long_integer(payload):
@@ -134,28 +147,50 @@ def _fault(kind: str, key: str, text: str, value: Any) -> dict[str, Any]:
     return {"type": kind, "loc": [key], "msg": text, "input": value}
 
 
-def serialize_observation(
-    observation: dict[str, Any], reward: Any, done: Any, metadata: dict[str, Any] | None
-) -> bytes:
+def serialize_observation(observation: Any) -> bytes:
     """The reply to ``reset`` and ``step``.
 
     Args:
-        observation: Fields without reward and done. ``truncated`` among them, where it is true, is
-            said beside ``done`` as well: a limit ended the episode.
-        reward: In the environment's own unit, of the type that the environment gave it.
-        done: Whether the episode is over.
-        metadata: Beside the observation where it is not empty, else None.
+        observation: What the environment gave: an Observation, a dataclass, a pydantic model or a
+            dict. Its reward travels in the type that the environment gave it; its metadata, where
+            there is any, beside it as well; a true ``truncated`` beside ``done`` as well: a limit
+            ended the episode.
+
+    Raises:
+        TypeError: It is no observation, or something in it has no JSON form.
     """
-    data = {"observation": observation, "reward": reward, "done": done}
+    make = _plain_replies.get(observation.__class__)
+    if make is None or observation.metadata:
+        return _serialize_any(observation)
+    reply = make(observation)
+    try:
+        return encode_strictly(reply, jsonable, OPTIONS)
+    except TypeError:
+        return encode(reply, jsonable)
+
+
+# Replies of classes whose observations need no looking at, each made by one compiled expression.
+_plain_replies: dict[type, Callable[[Any], dict[str, Any]]] = {}
+_PLAIN_REPLY = (
+    "{{'type': 'observation', 'data': {{'observation': {fields}, 'reward': o.reward, 'done': o.done}}}}"
+)
+_seen: set[type] = set()
+
+
+def _serialize_any(observation: Any) -> bytes:
+    cls = observation.__class__
+    fields, reward, done, metadata = dump_observation(observation)
+    if cls not in _seen:
+        _seen.add(cls)
+        make = compile_plain_observation(cls, _PLAIN_REPLY)
+        if make is not None:
+            _plain_replies[cls] = make
+    data = {"observation": fields, "reward": reward, "done": done}
     if metadata:
         data["metadata"] = metadata
-    if observation.get("truncated") is True:
+    if fields.get("truncated") is True:
         data["truncated"] = True
-    message = {"type": "observation", "data": data}
-    try:
-        return encode_strictly(message, jsonable, OPTIONS)
-    except TypeError:
-        return encode(message, jsonable)
+    return encode({"type": "observation", "data": data}, jsonable)
 
 
 def serialize_state(state: Any) -> bytes:

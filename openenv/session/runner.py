@@ -31,7 +31,7 @@ from typing import Any, Final
 
 from openenv.environment import Environment
 from openenv.errors import AuthorError, EnvironmentFactoryError, OpenEnvError, SchemaError
-from openenv.schema import Schema, dump_observation, dump_state
+from openenv.schema import Schema, dump_state
 
 __all__ = [
     "PENDING",
@@ -54,8 +54,8 @@ MAX_STATELESS_THREADS: Final = 32
 OnDone = Callable[[Any, BaseException | None], None]
 """Called on the loop with (result, None) or (None, error)."""
 
-Finish = Callable[..., Any]
-"""Makes what is sent of what was dumped, in the author's place, since dumping may run his code."""
+Finish = Callable[[Any], Any]
+"""Makes what is sent of what the environment gave, in the author's place, since it may run his code."""
 
 StepNow = Callable[[Any, Finish], Any]
 
@@ -231,7 +231,7 @@ def _make(spec: EnvironmentSpec) -> Any:
 
 def _reset(env: Any, spec: EnvironmentSpec, kwargs: dict[str, Any], finish: Finish) -> Any:
     try:
-        return finish(*dump_observation(env.reset(**_plan_of(type(env)).reset.accepted(kwargs))))
+        return finish(env.reset(**_plan_of(type(env)).reset.accepted(kwargs)))
     except _AUTHOR_RAISED as error:
         raise _author_error(error, "reset", spec.debug) from error
 
@@ -250,7 +250,7 @@ def _step(
             observation = env.step(action, **_plan_of(type(env)).step.accepted(kwargs))
         else:
             observation = env.step(action)
-        return finish(*dump_observation(observation))
+        return finish(observation)
     except SchemaError:
         raise
     except _AUTHOR_RAISED as error:
@@ -263,7 +263,7 @@ def _stepper(env: Any, spec: EnvironmentSpec) -> StepNow:
 
     def step_now(data: Any, finish: Finish) -> Any:
         try:
-            return finish(*dump_observation(env.step(action.load(data))))
+            return finish(env.step(action.load(data)))
         except SchemaError:
             raise
         except _AUTHOR_RAISED as error:
@@ -484,7 +484,7 @@ class Runner:
         assert self._plan is not None
         method = self._plan.reset
         observation = await getattr(self.env, method.name)(**method.accepted(kwargs))
-        return finish(*dump_observation(observation))
+        return finish(observation)
 
     async def _call_async(self, name: str, args: tuple[Any, ...], finish: Finish) -> Any:
         return finish(await getattr(self.env, name)(*args))
@@ -496,7 +496,7 @@ class Runner:
         action = load(data)
         method = self._plan.step
         observation = await getattr(self.env, method.name)(action, **method.accepted(kwargs or {}))
-        return finish(*dump_observation(observation))
+        return finish(observation)
 
 
 class StatelessCalls:

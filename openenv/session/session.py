@@ -139,7 +139,7 @@ class Session:
 
         Args:
             kwargs: Keywords for `reset`; those that its signature lacks are dropped.
-            finish: Called with the dumped observation; its result is the result.
+            finish: Called with what `reset` gave; its result is the result.
             on_done: Called with (result, None) or (None, error) if the result is `PENDING`.
             timeout_s: Seconds, > 0. None waits as long as it takes.
 

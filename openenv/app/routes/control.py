@@ -14,7 +14,7 @@ from openenv.app.routes.bodies import BodyRefused, decode_body, load_body, load_
 from openenv.errors import AuthorError, OpenEnvError
 from openenv.models import Model, field
 from openenv.protocol.http11 import Request
-from openenv.schema import schema_of
+from openenv.schema import dump_observation, schema_of
 
 __all__ = ["RESET_REQUEST", "STEP_REQUEST", "reset", "state", "step"]
 
@@ -81,21 +81,16 @@ def state(context: Context, request: Request, respond: Respond) -> Any:
     return respond_later(respond, lambda done: context.stateless.state(json_response, done))
 
 
-def _finish_observation(
-    observation: dict[str, Any], reward: Any, done: Any, metadata: dict[str, Any] | None
-) -> Response:
-    return json_response(_payload(observation, reward, done, metadata))
+def _finish_observation(observation: Any) -> Response:
+    return json_response(_payload(observation))
 
 
-def _finish_step(
-    observation: dict[str, Any], reward: Any, done: Any, metadata: dict[str, Any] | None
-) -> Response:
-    return json_response(_payload(observation, reward, done, metadata), 200, _STATELESS)
+def _finish_step(observation: Any) -> Response:
+    return json_response(_payload(observation), 200, _STATELESS)
 
 
-def _payload(
-    observation: dict[str, Any], reward: Any, done: Any, metadata: dict[str, Any] | None
-) -> dict[str, Any]:
+def _payload(given: Any) -> dict[str, Any]:
+    observation, reward, done, metadata = dump_observation(given)
     payload = {
         "observation": observation,
         "reward": None if reward is None else float(reward),

@@ -31,6 +31,7 @@ from openenv.protocol.messages import (
     serialize_observation,
     serialize_rpc,
     serialize_state,
+    step_data,
 )
 from openenv.session.runner import PENDING
 from openenv.session.session import Session
@@ -129,6 +130,15 @@ class SessionSocket:
         if self._busy or not self._peer.is_writable:
             self._wait(payload)
             return None
+        # A plain step that runs on the loop goes straight to the environment.
+        step_now = self._session.step_now  # type: ignore[union-attr]
+        if step_now is not None:
+            try:
+                data = step_data(payload)
+                if data is not None:
+                    return step_now(data, serialize_observation)  # type: ignore[no-any-return]
+            except Exception as error:
+                return self._reply_to(error)
         return self._handle(payload)
 
     def receive_binary(self) -> None:
@@ -153,9 +163,6 @@ class SessionSocket:
         try:
             kind, data, timeout_s = parse_message(payload)
             if kind == "step":
-                step_now = session.step_now
-                if step_now is not None and timeout_s is None:
-                    return step_now(data, serialize_observation)  # type: ignore[no-any-return]
                 result = session.step(data, serialize_observation, self._answered, timeout_s)
             elif kind == "reset":
                 result = session.reset(data or {}, serialize_observation, self._answered, timeout_s)
@@ -167,8 +174,6 @@ class SessionSocket:
             else:
                 self._close_session()
                 return None
-        except OpenEnvError as error:
-            return self._error_reply(error)
         except Exception as error:
             return self._reply_to(error)
         if result is PENDING:

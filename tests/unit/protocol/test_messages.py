@@ -18,12 +18,14 @@ from openenv.errors import (
     SessionNotFoundError,
     UnknownTypeError,
 )
+from openenv.models import Observation
 from openenv.protocol.messages import (
     parse_message,
     serialize_error,
     serialize_observation,
     serialize_rpc,
     serialize_state,
+    step_data,
 )
 
 
@@ -141,30 +143,87 @@ def test_a_timeout_that_is_no_finite_number_is_a_fault(number: str) -> None:
         parse_message('{"type":"step","data":{},"timeout_s":' + number + "}")
 
 
+class Seen(Observation):
+    """What nearly every observation is like."""
+
+    a: int = 0
+
+
+class Cut(Observation):
+    """An observation that says whether a limit ended the episode."""
+
+    truncated: bool = False
+
+
+def reply_to(observation: Any) -> Any:
+    """The data of a reply, which is the same the second time, when the class is known."""
+    replies = {serialize_observation(observation) for _ in range(2)}
+    assert len(replies) == 1
+    return json.loads(replies.pop())["data"]
+
+
 def test_an_observation_reply_has_three_keys() -> None:
-    """Metadata is beside the observation only where there is some, truncated only where it is true."""
-    assert serialize_observation({"a": 1}, 1, False, None) == (
-        b'{"type":"observation","data":{"observation":{"a":1},"reward":1,"done":false}}'
+    """In this order, and nothing else where there is nothing else to say."""
+    for _ in range(2):
+        assert serialize_observation(Seen(a=1, reward=1)) == (
+            b'{"type":"observation","data":{"observation":{"metadata":{},"a":1},"reward":1,"done":false}}'
+        )
+    assert serialize_observation({"a": 1, "reward": float("nan"), "done": True}) == (
+        b'{"type":"observation","data":{"observation":{"a":1},"reward":null,"done":true}}'
     )
-    assert serialize_observation({}, float("nan"), True, {}) == (
-        b'{"type":"observation","data":{"observation":{},"reward":null,"done":true}}'
-    )
-    reply = json.loads(serialize_observation({"truncated": True}, None, True, {"k": (1, 2)}))
-    assert reply["data"] == {
-        "observation": {"truncated": True},
-        "reward": None,
-        "done": True,
-        "metadata": {"k": [1, 2]},
-        "truncated": True,
-    }
-    assert "truncated" not in json.loads(serialize_observation({"truncated": False}, 0.5, True, None))["data"]
+
+
+def test_metadata_is_beside_the_observation_where_there_is_some() -> None:
+    """Also for a class whose observations had none so far."""
+    serialize_observation(Seen())
+    data = reply_to(Seen(metadata={"k": (1, 2)}))
+    assert data["metadata"] == data["observation"]["metadata"] == {"k": [1, 2]}
+    assert "metadata" not in reply_to(Seen())
+
+
+def test_truncated_is_beside_done_where_it_is_true() -> None:
+    """And stays among the fields."""
+    data = reply_to(Cut(truncated=True, done=True))
+    assert data["truncated"] is data["observation"]["truncated"] is True
+    assert "truncated" not in reply_to(Cut(done=True))
+    assert reply_to({"truncated": True})["truncated"] is True
+
+
+def test_an_observation_with_odd_keys_is_encoded_all_the_same() -> None:
+    """By the slower encoder."""
+    assert reply_to(Seen(a=2**70))["observation"]["a"] == 2**70
+
+
+@pytest.mark.parametrize("value", [None, 3, "text", [1]])
+def test_what_is_no_observation_is_a_type_error_that_says_so(value: Any) -> None:
+    """It is the author's mistake, and his to read."""
+    with pytest.raises(TypeError, match=f"got {type(value).__name__}"):
+        serialize_observation(value)
 
 
 @pytest.mark.parametrize("reward", [None, 1, 1.0, True, -0.5])
 def test_a_reward_keeps_its_json_type(reward: Any) -> None:
     """1 stays 1, 1.0 stays 1.0 and true stays true."""
-    text = serialize_observation({}, reward, False, None).decode()
-    assert f'"reward":{json.dumps(reward)},' in text
+    for _ in range(2):
+        assert f'"reward":{json.dumps(reward)},' in serialize_observation(Seen(reward=reward)).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nonsense",
+        "[]",
+        '{"type":"step"}',
+        '{"type":"step","data":[]}',
+        '{"type":"step","data":{},"timeout_s":1}',
+        '{"type":"reset","data":{}}',
+        '{"type":"step","data":{"x":NaN}}',
+    ],
+)
+def test_only_a_plain_step_has_step_data(text: str) -> None:
+    """Everything else is for `parse_message`."""
+    assert step_data(text.encode()) is None
+    assert step_data(b'{"data":{"a":1},"type":"step"}') == {"a": 1}
 
 
 def test_state_and_rpc_replies_hold_what_they_are_given() -> None:

@@ -19,8 +19,8 @@ def spec_of(cls: Any, debug: bool = False) -> EnvironmentSpec:
     return EnvironmentSpec(cls, action, cls.NEVER_BLOCKS, debug=debug)
 
 
-def fields(observation: dict[str, Any], reward: Any, done: Any, metadata: Any) -> dict[str, Any]:
-    return {**observation, "reward": reward, "done": done}
+def fields(observation: Any) -> dict[str, Any]:
+    return dict(vars(observation))
 
 
 async def outcome(ask: Callable[[Any], Any]) -> Any:

@@ -32,8 +32,8 @@ def pool_of(cls: Any, maximum: int = 2) -> SessionPool:
     return SessionPool(spec, LocalCapacity(maximum), loop, Mailbox(loop))
 
 
-def fields(observation: dict[str, Any], reward: Any, done: Any, metadata: Any) -> dict[str, Any]:
-    return observation
+def fields(observation: Any) -> dict[str, Any]:
+    return dict(vars(observation))
 
 
 async def outcome(ask: Callable[[Any], Any]) -> Any:
