@@ -1,8 +1,8 @@
 """Channels on an event loop, asyncio's or uvloop's: a protocol straight on its transport.
 
-One future per ask and nothing else: no lock, queue, task or timer. The one timer of a channel
-stands at the earliest deadline that was ever set and looks, when it goes off, whether there still
-is something to give up. Turns are queued only while more than one task asks.
+One future per ask and nothing else: no lock, queue, coroutine, task or timer. The one timer of a
+channel stands at the earliest deadline that was ever set and looks, when it goes off, whether there
+still is something to give up. Turns are queued only while more than one task asks.
 
 Knows nothing about message contents. Limits: at most ``_MAX_OPENING`` handshakes at a time per
 loop, so that opening thousands of sessions at once does not overflow a server's accept queue.
@@ -14,7 +14,7 @@ import asyncio
 import socket
 from asyncio import get_running_loop
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from math import inf
 from typing import Any, TypeVar, cast
@@ -156,7 +156,6 @@ class AsyncChannel(asyncio.BaseProtocol):
     __slots__ = (
         "_abort_timer",
         "_beat_timer",
-        "_busy",
         "_deadline",
         "_ended",
         "_gone",
@@ -195,11 +194,12 @@ class AsyncChannel(asyncio.BaseProtocol):
         self._url = url
         self._options = options
         self._lost: str | None = None
+        # Of the ask that was sent last: pending; or cancelled, its reply still to come; or None.
         self._waiter: asyncio.Future[bytes] | None = None
         # Replies that nobody waits for any longer, and messages that nobody asked for.
         self._owed = 0
         self._inbox: deque[bytes] = deque()
-        self._busy = False
+        # Of asks that came while another one was waiting, each until it has been sent.
         self._turns: deque[asyncio.Future[None]] = deque()
         self._deadline = inf
         self._timer: asyncio.TimerHandle | None = None
@@ -221,56 +221,62 @@ class AsyncChannel(asyncio.BaseProtocol):
         """See `Channel.loss`."""
         return lost_error(self._url, self._lost or "the session belongs to another event loop")
 
-    async def ask(self, message: bytes, timeout_s: float | None) -> bytes:
+    def ask(self, message: bytes, timeout_s: float | None) -> Awaitable[bytes]:
         """See `Channel.ask`."""
-        if self._busy:
+        if self._waiter is None and not self._turns and not self._inbox and self._lost is None:
+            return self._send(message, timeout_s)
+        return self._ask_in_turn(message, timeout_s)
+
+    def _send(self, message: bytes, timeout_s: float | None) -> asyncio.Future[bytes]:
+        self.asked = True
+        self._waiter = waiter = self._loop.create_future()
+        self._transport.write(self._wire.text_frame(message))
+        if timeout_s is None:
+            self._deadline = inf
+        else:
+            self._deadline = deadline = self._loop.time() + timeout_s
+            if deadline < self._timer_at:
+                self._set_timer(deadline)
+        return waiter
+
+    async def _ask_in_turn(self, message: bytes, timeout_s: float | None) -> bytes:
+        """Ask when whoever came before has been answered, or has given up."""
+        if self._turns or (self._waiter is not None and not self._waiter.done()):
             await self._take_turn()
-        self._busy = True
-        waiter: asyncio.Future[bytes] | None = None
-        try:
-            if self._inbox:
-                return self._inbox.popleft()
-            if self._lost is not None:
-                raise self.loss()
-            self.asked = True
-            self._waiter = waiter = self._loop.create_future()
-            self._transport.write(self._wire.text_frame(message))
-            if timeout_s is None:
-                self._deadline = inf
-            else:
-                self._deadline = deadline = self._loop.time() + timeout_s
-                if deadline < self._timer_at:
-                    self._set_timer(deadline)
-            return await waiter
-        finally:
-            # Still there only if the caller was cancelled and no reply has come since.
-            if self._waiter is not None and self._waiter is waiter:
-                self._waiter = None
-                self._owed += 1
-            self._busy = False
-            if self._turns:
-                self._give_turn()
+        if self._inbox:
+            self._give_turn()
+            return self._inbox.popleft()
+        if self._lost is not None:
+            self._give_turn()
+            raise self.loss()
+        if self._waiter is not None:
+            self._owed += 1
+        waiter = self._send(message, timeout_s)
+        if self._turns:
+            waiter.add_done_callback(self._give_turn)
+        return await waiter
 
     async def _take_turn(self) -> None:
+        if not self._turns and self._waiter is not None:
+            self._waiter.add_done_callback(self._give_turn)
         turn = self._loop.create_future()
         self._turns.append(turn)
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.cancelled():
-                self._turns.remove(turn)
-            else:
-                self._busy = False
-                self._give_turn()
+            self._turns.remove(turn)
+            self._give_turn()
             raise
+        self._turns.remove(turn)
 
-    def _give_turn(self) -> None:
-        """Hand over to who waits longest; ``_busy`` stays set so that nobody slips in between."""
-        while self._turns:
-            turn = self._turns.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                self._busy = True
+    def _give_turn(self, answered: asyncio.Future[bytes] | None = None) -> None:
+        """Wake who waits longest, unless somebody is awake already or must still wait."""
+        if self._waiter is not None and not self._waiter.done():
+            return
+        for turn in self._turns:
+            if not turn.cancelled():
+                if not turn.done():
+                    turn.set_result(None)
                 return
 
     def data_received(self, data: bytes) -> None:
@@ -325,6 +331,7 @@ class AsyncChannel(asyncio.BaseProtocol):
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_exception(self.loss())
+            waiter.exception()  # whoever asked may be gone: that is nothing to be reported
 
     def _set_timer(self, at: float) -> None:
         if self._timer is not None:
@@ -336,7 +343,7 @@ class AsyncChannel(asyncio.BaseProtocol):
         self._timer = None
         self._timer_at = inf
         waiter = self._waiter
-        if waiter is None:
+        if waiter is None or waiter.done():
             return
         if self._loop.time() < self._deadline:
             if self._deadline < inf:
@@ -344,8 +351,8 @@ class AsyncChannel(asyncio.BaseProtocol):
             return
         self._waiter = None
         self._owed += 1
-        if not waiter.done():
-            waiter.set_exception(ReplyTimeoutError(f"{self._url}: no reply in time; a late one is dropped"))
+        waiter.set_exception(ReplyTimeoutError(f"{self._url}: no reply in time; a late one is dropped"))
+        waiter.exception()  # as in `_lose`
 
     def _beat(self) -> None:
         """Ping a server that was silent for an interval; give up one that stays silent.

@@ -12,6 +12,7 @@ Knows nothing about message contents. The only place of the client with sockets 
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import ssl
@@ -31,6 +32,8 @@ from openenv.protocol.client_websocket import WebSocketClient
 from openenv.protocol.http_client import Response, ResponseParser
 
 __all__ = ["BlockingChannel", "BlockingNetwork"]
+
+_logger = logging.getLogger("openenv.client")
 
 # More would be a memory mapping made and given back with each read, ten times the cost of reading.
 _CHUNK_BYTES = 64 * 1024
@@ -73,8 +76,9 @@ class Keeper:
             self._channels.add(channel)
             if self._thread is None:
                 self._wake.clear()
-                self._thread = threading.Thread(target=self._run, name="openenv-keeper", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="openenv-keeper", daemon=True)
+                thread.start()
+                self._thread = thread
 
     def discard(self, channel: BlockingChannel) -> None:
         """Look after it no longer."""
@@ -231,7 +235,7 @@ class BlockingChannel:
         """See `Channel.loss`."""
         return lost_error(self._url, self._lost or "the session belongs to the process that forked this one")
 
-    async def ask(self, message: bytes, timeout_s: float | None) -> bytes:
+    def ask(self, message: bytes, timeout_s: float | None) -> bytes:
         """See `Channel.ask`. The caller holds the network's lock and saw that it is usable."""
         if self._inbox:
             return self._inbox.popleft()
@@ -371,6 +375,10 @@ class BlockingChannel:
             if self._lost is None and self._generation == _family.generation and self._socket.fileno() >= 0:
                 self._drain()
                 self._ping(now)
+        except Exception as error:
+            # Nobody foresaw it: this session's caller is told, and the other sessions are still kept.
+            _logger.exception("%s: keeping the session alive failed", self._url)
+            self._lose(f"keeping the session alive failed ({error!r})")
         finally:
             lock.release()
 

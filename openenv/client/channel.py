@@ -14,7 +14,7 @@ import errno
 import functools
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -70,8 +70,8 @@ class Channel(Protocol):
     def loss(self) -> ConnectError:
         """Why it is not usable."""
 
-    async def ask(self, message: bytes, timeout_s: float | None) -> bytes:
-        """Send one message and give back its reply.
+    def ask(self, message: bytes, timeout_s: float | None) -> bytes | Awaitable[bytes]:
+        """Send one message and give back its reply, or what can be awaited for it.
 
         Asks run one at a time, in order of arrival. One that was given up (timeout, cancellation)
         leaves the channel usable: its reply is dropped when it comes.

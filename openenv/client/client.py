@@ -25,7 +25,7 @@ from openenv.client.channel import Channel, Network, Options, fetch, open_channe
 from openenv.client.launch import Launch, plan_hub, plan_image
 from openenv.client.payloads import dump_action, loader_of, type_arguments
 from openenv.client.replies import load_reply
-from openenv.codec import decode, encode
+from openenv.codec import OPTIONS, decode, encode, encode_strictly
 from openenv.config import environ
 from openenv.containers import ContainerProvider, RuntimeProvider, running
 from openenv.errors import ConnectError, RemoteError
@@ -299,7 +299,8 @@ class EnvClient(Generic[ActT, ObsT, StateT]):
         channel = self._channel
         if channel is None or not channel.is_usable():
             channel = await self._usable_channel()
-        return load_reply(await channel.ask(message, timeout_s))
+        reply = channel.ask(message, timeout_s)
+        return load_reply(reply if isinstance(reply, bytes) else await reply)
 
     async def _usable_channel(self) -> Channel:
         if self._channel is not None and self._channel.asked:
@@ -347,17 +348,23 @@ class EnvClient(Generic[ActT, ObsT, StateT]):
         await self._connect_async()
         return self._parse_result(await self._ask(*self._finish(head, timeout_s)))
 
-    async def _step_async(
-        self, action: ActT, timeout_s: float | None = None, **kwargs: Any
-    ) -> StepResult[ObsT]:
-        head = b'{"type":"step","data":' + encode(self._step_payload(action), jsonable)
+    async def _step_async(self, action: ActT, timeout_s: float | None = None) -> StepResult[ObsT]:
+        payload = self._step_payload(action)
         channel = self._channel
-        if timeout_s is None:
-            # `_ask`, without a coroutine of its own on what is done most.
-            if channel is None or not channel.is_usable():
-                channel = await self._usable_channel()
-            return self._parse_result(load_reply(await channel.ask(head + b"}", self._message_timeout)))
-        if channel is None:
+        if timeout_s is not None or channel is None or not channel.is_usable():
+            return await self._step_slowly(payload, timeout_s)
+        # What is done most, and so without another coroutine or a needless call: `_ask` in place.
+        message = {"type": "step", "data": payload}
+        try:
+            data = encode_strictly(message, jsonable, OPTIONS)
+        except TypeError:
+            data = encode(message, jsonable)
+        reply = channel.ask(data, self._message_timeout)
+        return self._parse_result(load_reply(reply if isinstance(reply, bytes) else await reply))
+
+    async def _step_slowly(self, payload: dict[str, Any], timeout_s: float | None) -> StepResult[ObsT]:
+        head = b'{"type":"step","data":' + encode(payload, jsonable)
+        if self._channel is None:
             await self._connect_async()
         return self._parse_result(await self._ask(*self._finish(head, timeout_s)))
 

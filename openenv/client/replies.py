@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from openenv.codec import decode
+from openenv.codec import decode, decode_strictly
 from openenv.errors import (
     AuthorError,
     EnvironmentFactoryError,
@@ -39,25 +39,26 @@ def load_reply(message: bytes) -> Any:
         RemoteError: It is not a reply at all.
     """
     try:
-        reply = decode(message)
+        reply = decode_strictly(message)
         if reply["type"] != "error":
             return reply["data"]
-    except (InvalidJsonError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         reply = _unusual(message)
         if reply["type"] != "error":
-            return {}
+            return reply["data"]
     data = reply.get("data")
     raise error_of(data if isinstance(data, dict) else {"message": str(data)})
 
 
 def _unusual(message: bytes) -> dict[str, Any]:
+    """A reply that is strange, or JSON for the standard library only: ``type`` and ``data`` are there."""
     try:
         reply = decode(message)
     except InvalidJsonError as error:
         raise RemoteError(f"the server's reply is not JSON: {error}") from error
     if not isinstance(reply, dict):
         raise RemoteError(f"expected an object as the server's reply, got {type(reply).__name__}")
-    return {"type": "", **reply}
+    return {"data": {}, **reply} if "type" in reply else {"type": "", "data": {}}
 
 
 def error_of(data: dict[str, Any]) -> OpenEnvError:

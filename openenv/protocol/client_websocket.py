@@ -38,8 +38,21 @@ _WHOLE_TEXT = 0x81  # FIN and opcode 1
 _OPCODES = frozenset(int(opcode) for opcode in Opcode)
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _HEADS = [bytes((_WHOLE_TEXT, 0x80 | length)) for length in range(126)]
+# Masks are unpredictable (RFC 6455 section 5.3) and used once. Drawing one costs a system call, so a
+# kilobyte of them is drawn at a time, for all sessions of the process: an idle one holds none.
+_masks: list[bytes] = []
+os.register_at_fork(after_in_child=_masks.clear)  # the parent uses the ones that are left
+
 # The library wants to know where it is connected to; nothing of this object's work depends on it.
 _NOWHERE = WebSocketURI(False, "localhost", 80, "/", "")
+
+
+def _draw_masks() -> bytes:
+    """Fill the store of masks, and take one."""
+    drawn = os.urandom(1024)
+    # One call, so that no other thread can have taken them all before this one takes its own.
+    _masks.extend(drawn[at : at + 4] for at in range(4, 1024, 4))
+    return drawn[:4]
 
 
 class Handshake:
@@ -101,8 +114,6 @@ class WebSocketClient:
         "_ended",
         "_fragments",
         "_library",
-        "_masks",
-        "_masks_at",
         "_max_message_bytes",
         "_missing",
         "_out",
@@ -119,20 +130,14 @@ class WebSocketClient:
         self._fragments: list[bytes] | None = None
         self._ended = False
         self._out: list[bytes] = []
-        # Masks are drawn many at a time (RFC 6455 section 5.3 wants them unpredictable, not costly).
-        self._masks = b""
-        self._masks_at = 0
 
-    def text_frame(self, payload: bytes) -> bytes:
+    @staticmethod
+    def text_frame(payload: bytes) -> bytes:
         """One masked text frame holding ``payload``, which must be UTF-8 (RFC 6455 section 5.2)."""
-        at = self._masks_at
-        mask = self._masks[at : at + 4]
-        if mask:
-            self._masks_at = at + 4
-        else:
-            self._masks = os.urandom(256)
-            mask = self._masks[:4]
-            self._masks_at = 4
+        try:
+            mask = _masks.pop()
+        except IndexError:
+            mask = _draw_masks()
         length = len(payload)
         if length < 126:
             return _HEADS[length] + mask + apply_mask(payload, mask)

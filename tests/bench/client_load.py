@@ -3,9 +3,10 @@
     python client_load.py TASK URL SESSIONS SECONDS LOOP
 
 TASK is ``sync``, ``async`` (SESSIONS tasks, each stepping its own session), ``connect`` (SESSIONS
-sessions connected and reset in one gather, then closed), ``cycles`` (SESSIONS times connect, reset,
-step, close) or ``import``. It prints one JSON object. Written for both: the client classes are what
-each project tells its users to write.
+sessions connected and reset in one gather, then closed), ``cycles`` or ``cycles-async`` (SESSIONS
+times connect, reset, step, close) or ``import``. It prints one JSON object. Written for both: the
+client classes are what each project tells its users to write. Every reply is checked; a wrong one
+ends it.
 """
 
 import asyncio
@@ -84,6 +85,30 @@ imported_s = time.perf_counter() - started
 
 
 WINDOW_S = 0.1
+N_ACTIONS = 16
+
+
+class WrongReplyError(Exception):
+    """A reply was not the one to the action that was sent last."""
+
+
+def actions_of(session):
+    """Actions that no other session sends, and what is echoed."""
+    messages = [f"session {session}, message {index}" for index in range(N_ACTIONS)]
+    return [(EchoAction(message=message), message, len(message)) for message in messages]
+
+
+def check(result, message, length):
+    """See that a result is that of this message."""
+    seen = result.observation
+    if seen.echoed_message != message or seen.message_length != length or not result.reward or result.done:
+        raise WrongReplyError(f"{message!r} was answered with {result!r}")
+
+
+def check_first(result):
+    """See that a result is that of a reset."""
+    if result.observation.echoed_message != "Echo is ready!" or result.done:
+        raise WrongReplyError(f"a reset was answered with {result!r}")
 
 
 class Windows:
@@ -119,12 +144,12 @@ class Windows:
 def sync(url, sessions, seconds):
     """Steps per second of one synchronous client."""
     with EchoEnv(base_url=url).sync() as client:
-        client.reset()
-        action = EchoAction(message="hello")
+        check_first(client.reset())
+        actions = actions_of(0)
         windows = Windows(seconds)
-        while windows.count(20):
-            for _ in range(20):
-                client.step(action)
+        while windows.count(N_ACTIONS):
+            for action, message, length in actions:
+                check(client.step(action), message, length)
         return windows.outcome()
 
 
@@ -133,16 +158,16 @@ async def steps(url, sessions, seconds):
     clients = [EchoEnv(base_url=url, message_timeout_s=120) for _ in range(sessions)]
     for client in clients:
         await client.__aenter__()
-        await client.reset()
+        check_first(await client.reset())
     windows = Windows(seconds)
 
-    async def run(client):
-        action = EchoAction(message="hello")
-        while windows.count(5):
-            for _ in range(5):
-                await client.step(action)
+    async def run(client, session):
+        actions = actions_of(session)
+        while windows.count(N_ACTIONS):
+            for action, message, length in actions:
+                check(await client.step(action), message, length)
 
-    await asyncio.gather(*map(run, clients))
+    await asyncio.gather(*map(run, clients, range(sessions)))
     outcome = windows.outcome()
     for client in clients:
         await client.close()
@@ -155,7 +180,7 @@ async def connect(url, sessions, seconds):
 
     async def begin_episode(client):
         await client.__aenter__()
-        await client.reset()
+        check_first(await client.reset())
 
     begin = time.perf_counter()
     outcomes = await asyncio.gather(*map(begin_episode, clients), return_exceptions=True)
@@ -186,10 +211,25 @@ def cycles(url, sessions, seconds):
     """Connect, reset, step, close, again and again; what was held after a tenth and at the end."""
     begin = time.perf_counter()
     early = {}
+    ((action, message, length), *_) = actions_of(0)
     for index in range(sessions):
         with EchoEnv(base_url=url).sync() as client:
-            client.reset()
-            client.step(EchoAction(message="hello"))
+            check_first(client.reset())
+            check(client.step(action), message, length)
+        if index == sessions // 10:
+            early = footprint()
+    return {"cycles_per_s": sessions / (time.perf_counter() - begin), "early": early, "late": footprint()}
+
+
+async def cycles_async(url, sessions, seconds):
+    """The same on an event loop."""
+    begin = time.perf_counter()
+    early = {}
+    ((action, message, length), *_) = actions_of(0)
+    for index in range(sessions):
+        async with EchoEnv(base_url=url) as client:
+            check_first(await client.reset())
+            check(await client.step(action), message, length)
         if index == sessions // 10:
             early = footprint()
     return {"cycles_per_s": sessions / (time.perf_counter() - begin), "early": early, "late": footprint()}
@@ -207,7 +247,8 @@ def main():
     if task in ("sync", "cycles"):
         outcome = {"sync": sync, "cycles": cycles}[task](*arguments)
     else:
-        coroutine = {"async": steps, "connect": connect}[task](*arguments)
+        coroutines = {"async": steps, "connect": connect, "cycles-async": cycles_async}
+        coroutine = coroutines[task](*arguments)
         if loop == "uvloop":
             import uvloop
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -141,6 +143,44 @@ def test_a_turn_given_to_a_task_that_is_cancelled_at_that_moment_is_passed_on() 
         transport.reply(b"re3")
         assert (await first, await third) == (b"re1", b"re3")
         assert transport.messages == [b"1", b"3"]
+
+    run(work)
+
+
+def test_many_tasks_that_ask_and_give_up_at_random_never_wait_for_ever() -> None:
+    """Every ask ends: with its own reply, or as it was given up."""
+
+    async def work(channel: AsyncChannel, transport: FakeTransport) -> None:
+        randomly = random.Random(3)
+        loop = asyncio.get_running_loop()
+        unanswered: deque[bytes] = deque()
+
+        def answer_the_oldest() -> None:
+            transport.reply(b"re" + unanswered.popleft())
+
+        def later(message: Any) -> None:
+            if isinstance(message, bytes) and message.isdigit():
+                unanswered.append(message)
+                loop.call_later(randomly.choice([0, 0.0005, 0.001]), answer_the_oldest)
+
+        async def ask(number: int) -> bytes:
+            word = b"%d" % number
+            reply = await channel.ask(word, 5)
+            assert reply == b"re" + word
+            return reply
+
+        transport.on_message = later
+        for start in range(0, 300, 10):
+            tasks = [asyncio.ensure_future(ask(start + index)) for index in range(10)]
+            for _ in range(randomly.randrange(4)):
+                await asyncio.sleep(randomly.choice([0, 0.0005]))
+            for task in tasks:
+                if randomly.random() < 0.4:
+                    task.cancel()
+            async with asyncio.timeout(5):
+                outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(isinstance(one, bytes | asyncio.CancelledError) for one in outcomes), outcomes
+        assert not channel._turns
 
     run(work)
 

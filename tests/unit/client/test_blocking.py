@@ -78,8 +78,9 @@ def channel_over(connection: FakeSocket, **options: Any) -> BlockingChannel:
 
 
 def ask(channel: BlockingChannel, message: bytes = b"q", timeout_s: float | None = 60.0) -> bytes:
-    """Ask without a loop."""
-    return channel._network.drive(channel.ask(message, timeout_s))
+    """Ask as a client does, holding the lock."""
+    with channel._network.lock:
+        return channel.ask(message, timeout_s)
 
 
 def test_an_ask_is_one_send_and_one_receive() -> None:
@@ -217,6 +218,16 @@ def test_the_keeper_leaves_a_session_in_use_alone() -> None:
         thread.start()
         thread.join()
     assert connection.sent == []
+
+
+def test_a_fault_while_keeping_one_session_ends_that_session_only(caplog: pytest.LogCaptureFixture) -> None:
+    """Its caller hears of it; the keeper goes on."""
+    broken = channel_over(FakeSocket(RuntimeError("a mistake of ours")))
+    broken.keep(monotonic())
+    with pytest.raises(ConnectError, match="a mistake of ours"):
+        ask(broken)
+    assert "keeping the session alive failed" in caplog.text
+    assert not broken.is_usable()
 
 
 def test_closing_says_so_and_waits_for_the_server() -> None:

@@ -18,6 +18,7 @@ from openenv.protocol.messages import serialize_error
         (b'{"type":"observation","data":{"done":false}}', {"done": False}),
         (b'{"type":"state"}', {}),
         (b'{"data":{"x":1}}', {}),
+        (b'{"type":"state","data":{"x":Infinity}}', {"x": float("inf")}),
     ],
 )
 def test_the_data_of_a_reply_is_what_counts(message: bytes, data: Any) -> None:
