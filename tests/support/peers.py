@@ -27,6 +27,7 @@ INSTALL_TIMEOUT_S = 600
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "openenv-0.10.0": ("openenv==0.10.0",),
     "openenv-0.10.0-standard": ("openenv==0.10.0", "uvicorn[standard]"),
+    "openenv-core-0.2.3": ("openenv-core==0.2.3",),
 }
 """Python peers: what is installed into the virtual environment of each."""
 

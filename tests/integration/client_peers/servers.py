@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from unittest.mock import patch
 
 from openenv import Action, EnvClient, Observation, State
-from tests.support import peers, server
-
-peers.REQUIREMENTS.setdefault("openenv-core-0.2.3", ("openenv-core==0.2.3",))
+from tests.support import server
 
 NAMES = ("ours", "openenv-0.10.0", "openenv-core-0.2.3")
 
@@ -49,9 +46,5 @@ def serve(name: str, attribute: str = "app") -> Iterator[server.Server]:
         with server.serve(target) as running:
             yield running
     else:
-        # The incumbent's imports take their time on a busy machine.
-        with (
-            patch.object(server, "START_TIMEOUT_S", 180.0),
-            server._serve_with_uvicorn(peers.peer(name), target, (), None, shadow=True) as running,
-        ):
+        with server.serve_incumbent(target, name=name) as running:
             yield running
