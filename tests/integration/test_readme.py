@@ -33,27 +33,28 @@ def write_named_blocks(folder: Path) -> list[str]:
     return names
 
 
-def test_the_environment_and_the_client_run_as_they_stand(tmp_path: Path) -> None:
-    """The command serves the environment, and the client prints what the README says it prints."""
-    assert write_named_blocks(tmp_path) == ["counter.py", "play.py"]
+def test_the_environment_and_its_clients_run_as_they_stand(tmp_path: Path) -> None:
+    """The command serves the environment, and each client prints what the README says it prints."""
+    environment_file, *clients = write_named_blocks(tmp_path)
+    assert (environment_file, clients) == ("counter.py", ["play.py", "train.py"])
     command = next(block for block in blocks("bash") if block.startswith("openenv serve "))
     target = command.split()[2]
     with serve(target, env={"PYTHONPATH": str(ROOT)}, cwd=tmp_path) as server:
-        play = tmp_path / "play.py"
-        text = play.read_text()
-        assert text.count("localhost:8000") == 1
-        play.write_text(text.replace("localhost:8000", f"127.0.0.1:{server.port}"))
-        result = subprocess.run(
-            [sys.executable, "play.py"],
-            cwd=tmp_path,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-    assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == blocks("text")[0]
+        for client, printed in zip(clients, blocks("text"), strict=True):
+            text = (tmp_path / client).read_text()
+            assert "localhost:8000" in text
+            (tmp_path / client).write_text(text.replace("localhost:8000", f"127.0.0.1:{server.port}"))
+            result = subprocess.run(
+                [sys.executable, client],
+                cwd=tmp_path,
+                env=environment(),
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+            )
+            assert (result.returncode, result.stderr) == (0, "")
+            assert result.stdout == printed
 
 
 def test_both_commands_exist_and_can_be_run() -> None:
