@@ -19,7 +19,16 @@ import pytest
 from openenv.containers import docker as docker_provider
 from openenv.models import StepResult
 from tests.support.docker import containers, docker, echo_image, engine
-from tests.support.guide import COPIES, GUIDE, guide_blocks, run, starts_a_container, substituted, without
+from tests.support.guide import (
+    COPIES,
+    GUIDE,
+    guide_blocks,
+    python_blocks,
+    run,
+    starts_a_container,
+    substituted,
+    without,
+)
 from tests.support.peers import ROOT
 from tests.support.server import Server, serve, serve_incumbent
 
@@ -141,6 +150,14 @@ def test_classes_come_from_both_places(ours: Server) -> None:
     with sys.modules["envs.echo_env"].EchoEnv(base_url=ours.url).sync() as client:
         client.reset()
         assert client.step(action).observation.echoed_message == "Hello"
+
+
+def test_the_examples_own_lines_run_as_written(ours: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the echo environment's README shows, against the server that it describes."""
+    readme = (ROOT / "examples" / "echo_env" / "README.md").read_text("utf-8")
+    (block,) = python_blocks(readme)
+    check_typed(run(substituted(block, ours.url)))
+    assert capsys.readouterr().out == "Hello 0.5\n"
 
 
 def test_only_two_blocks_start_containers() -> None:

@@ -25,7 +25,12 @@ _REPOSITORY = '"openenv/echo-env"'
 
 def guide_blocks() -> list[str]:
     """The Python blocks of the guide itself, in order."""
-    return re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    return python_blocks(GUIDE.read_text("utf-8"))
+
+
+def python_blocks(text: str) -> list[str]:
+    """The Python blocks of any page in Markdown, in order."""
+    return re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def substituted(block: str, url: str, image: str = "none", repo_id: str = "none/none") -> str:
