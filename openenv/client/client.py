@@ -24,6 +24,7 @@ from openenv.client.blocking import BlockingNetwork
 from openenv.client.channel import Channel, Network, Options, fetch, open_channel
 from openenv.client.launch import Launch, plan_hub, plan_image
 from openenv.client.payloads import dump_action, loader_of, type_arguments
+from openenv.client.plain import plain_result_of
 from openenv.client.replies import load_reply
 from openenv.codec import OPTIONS, decode, encode, encode_strictly
 from openenv.config import environ
@@ -151,6 +152,7 @@ class EnvClient(Generic[ActT, ObsT, StateT]):
         self._children: list[EnvClient[ActT, ObsT, StateT]] = []
         arguments = (*type_arguments(type(self), EnvClient), Any, Any, Any)
         self._load_observation = loader_of(arguments[1])
+        self._plain_result = plain_result_of(arguments[1])
         self._load_state = loader_of(arguments[2])
 
     @classmethod
@@ -270,6 +272,10 @@ class EnvClient(Generic[ActT, ObsT, StateT]):
 
     def _parse_result(self, payload: dict[str, Any]) -> StepResult[ObsT]:
         """The result in ``data`` of an observation reply. Keys that it does not know mean nothing."""
+        if self._plain_result is not None:
+            result = self._plain_result(payload)
+            if result is not None:
+                return result
         observation = payload.get("observation")
         if not isinstance(observation, dict):
             observation = {}

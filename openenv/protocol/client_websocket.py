@@ -16,6 +16,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterable
+from functools import lru_cache
 
 from websockets.client import ClientProtocol
 from websockets.frames import Close, Frame, Opcode
@@ -36,6 +37,7 @@ _logger = logging.getLogger("openenv.websocket")
 
 _WHOLE_TEXT = 0x81  # FIN and opcode 1
 _OPCODES = frozenset(int(opcode) for opcode in Opcode)
+_NOT_OFFERED = ("sec-websocket-extensions", "sec-websocket-protocol")
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 _HEADS = [bytes((_WHOLE_TEXT, 0x80 | length)) for length in range(126)]
 # Masks are unpredictable (RFC 6455 section 5.3) and used once. Drawing one costs a system call, so a
@@ -64,18 +66,8 @@ class Handshake:
 
     def __init__(self, host: str, target: str, headers: Iterable[tuple[str, str]] = ()) -> None:
         self._key = base64.b64encode(os.urandom(16))
-        self.request = serialize_request(
-            "GET",
-            target,
-            [
-                ("Host", host),
-                ("Upgrade", "websocket"),
-                ("Connection", "Upgrade"),
-                ("Sec-WebSocket-Key", self._key.decode()),
-                ("Sec-WebSocket-Version", "13"),
-                *headers,
-            ],
-        )
+        before, after = _around_key(host, target, tuple(headers))
+        self.request = before + self._key + after
 
     def check(self, response: Response) -> None:
         """See that a 101 response answers this very request.
@@ -85,16 +77,37 @@ class Handshake:
         """
         digest = hashlib.sha1(self._key + _GUID, usedforsecurity=False).digest()
         expected = base64.b64encode(digest).decode()
+        fields = dict(response.headers)
+        if (
+            # What nearly every answer says; about any other one the rest decides.
+            len(fields) == len(response.headers)
+            and fields.get("sec-websocket-accept") == expected
+            and fields.get("upgrade") == "websocket"
+            and fields.get("connection") in ("Upgrade", "upgrade")
+            and fields.keys().isdisjoint(_NOT_OFFERED)
+        ):
+            return
         upgrade = (response.header("upgrade") or "").lower()
         connection = [token.strip() for token in (response.header("connection") or "").lower().split(",")]
         if upgrade != "websocket" or "upgrade" not in connection:
             raise ProtocolError("the response does not upgrade to WebSocket")
         if response.header("sec-websocket-accept") != expected:
             raise ProtocolError("the response's Sec-WebSocket-Accept does not belong to the request")
-        for name in ("sec-websocket-extensions", "sec-websocket-protocol"):
+        for name in _NOT_OFFERED:
             value = response.header(name)
             if value is not None:
                 raise ProtocolError(f"the response has {name}: {value}, which was not offered")
+
+
+@lru_cache(maxsize=16)
+def _around_key(host: str, target: str, headers: tuple[tuple[str, str], ...]) -> tuple[bytes, bytes]:
+    """What comes before and after the key in a request: the same for every session of a server."""
+    common = [("Host", host), ("Upgrade", "websocket"), ("Connection", "Upgrade")]
+    rest = [("Sec-WebSocket-Version", "13"), *headers]
+    # Written as one, so that the serializer sees, and refuses, what it would in any request.
+    request = serialize_request("GET", target, [*common, ("Sec-WebSocket-Key", ""), *rest])
+    end = len(serialize_request("GET", target, [*common, ("Sec-WebSocket-Key", "")])) - len(b"\r\n\r\n")
+    return request[:end], request[end:]
 
 
 class WebSocketClient:

@@ -1,0 +1,134 @@
+"""The compiled way of a common reply and the general way give the same, or the same error."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from openenv import Action, EnvClient, Observation, State, field
+from openenv.client.plain import plain_result_of
+from openenv.errors import SchemaError
+
+
+class Inner(Observation):
+    n: int = 0
+
+
+class Seen(Observation):
+    text: str = ""
+    count: int = field(default=0, ge=0)
+    share: float = 0.0
+    board: list[int] = []  # noqa: RUF012 - ours copies it
+    inner: Inner | None = None
+    truncated: bool = False
+
+
+class Strict(Observation):
+    reward: float = 0.0
+    metadata: dict[str, Any] = field(default_factory=dict, min_length=1)
+
+
+class Own(Observation):
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        self.text = self.text.upper()
+
+
+class SeenEnv(EnvClient[Action, Seen, State]):
+    pass
+
+
+SHOWN = {
+    "metadata": {},
+    "text": "a",
+    "count": 1,
+    "share": 0.5,
+    "board": [1, 2],
+    "inner": {"n": 1},
+    "truncated": False,
+}
+COMMON = {"observation": SHOWN, "reward": 1, "done": False}
+
+
+def outcome(client: EnvClient[Any, Any, Any], payload: Any) -> Any:
+    """The result, with the types of what is in it; or the fault."""
+    try:
+        result = client._parse_result(copy.deepcopy(payload))
+    except SchemaError as error:
+        return str(error)
+    seen = result.observation
+    return result, repr(result), vars(seen), [type(value) for value in vars(seen).values()]
+
+
+def both(payload: Any) -> tuple[Any, Any]:
+    """The outcome with the compiled way, and without."""
+    with_it, without = SeenEnv(base_url="http://h"), SeenEnv(base_url="http://h")
+    assert with_it._plain_result is not None
+    without._plain_result = None
+    return outcome(with_it, payload), outcome(without, payload)
+
+
+def test_a_common_reply_is_taken() -> None:
+    """Otherwise nothing here would be tested."""
+    take = plain_result_of(Seen)
+    assert take is not None
+    result = take(copy.deepcopy(COMMON))
+    assert result is not None
+    assert result.observation.board == [1, 2]
+    assert result.observation.inner == Inner(n=1)
+    assert (result.reward, result.done, result.metadata, result.truncated) == (1, False, None, False)
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(min_value=-2, max_value=2),
+    st.floats(allow_nan=False),
+    st.sampled_from(["", "x", "1", [], [1], [1.5], ["1"], {}, {"n": 1}, {"n": "1"}, {"n": []}, {"k": 1}]),
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from([*SHOWN, "reward", "done", "new"]), VALUES, max_size=3),
+    st.dictionaries(
+        st.sampled_from(["reward", "done", "metadata", "truncated", "x", "observation"]), VALUES, max_size=2
+    ),
+    st.sets(st.sampled_from([*SHOWN]), max_size=1),
+    st.sets(st.sampled_from([*COMMON]), max_size=1),
+)
+@settings(max_examples=600, deadline=None)
+def test_both_ways_give_the_same(
+    shown: dict[str, Any], data: dict[str, Any], hidden: set[str], left_out: set[str]
+) -> None:
+    """Whatever is changed in, added to or missing from a common reply."""
+    payload: dict[str, Any] = {**COMMON, "observation": {**SHOWN, **shown}, **data}
+    if isinstance(payload["observation"], dict):
+        payload["observation"] = {k: v for k, v in payload["observation"].items() if k not in hidden}
+    payload = {k: v for k, v in payload.items() if k not in left_out}
+    with_it, without = both(payload)
+    assert with_it == without
+
+
+@pytest.mark.parametrize("cls", [Own, Strict, dict, Any, int, dict[str, int]])
+def test_a_class_that_needs_more_is_left_to_the_general_way(cls: Any) -> None:
+    """Code of its own, limits on its metadata, no class of ours."""
+    assert plain_result_of(cls) is None
+
+
+def test_a_class_whose_annotations_cannot_be_read_yet_is_looked_at_again() -> None:
+    """It may be complete when the next client is made."""
+
+    class Early(Observation):
+        later: Later  # type: ignore[name-defined] # noqa: F821
+
+    assert plain_result_of(Early) is None
+    globals()["Later"] = int
+    try:
+        assert plain_result_of(Early) is not None
+    finally:
+        del globals()["Later"]
