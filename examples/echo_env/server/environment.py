@@ -31,9 +31,7 @@ class EchoEnvironment(Environment[EchoAction, EchoObservation, State]):
         """Echo one message; the reward is 0.1 per character."""
         self._state.step_count += 1
         message = action.message
-        return EchoObservation(
-            echoed_message=message, message_length=len(message), reward=0.1 * len(message)
-        )
+        return EchoObservation(echoed_message=message, message_length=len(message), reward=0.1 * len(message))
 
     @property
     def state(self) -> State:
