@@ -88,7 +88,12 @@ def _compile(cls: type, specs: tuple[FieldSpec, ...]) -> PlainResult:
     lines += [f" if not ({' and '.join(conditions)}):", "  return None"]
     if checks:
         lines += [" try:", *checks, " except (Fault, RecursionError):", "  return None"]
-    lines += [" made = new(cls)", *fill, " return StepResult(made, reward, done)"]
+    lines += [" made = new(cls)", *fill, " result = new(StepResult)"]
+    given = {"observation": "made", "reward": "reward", "done": "done"}
+    for entry in fields(StepResult):
+        names[f"default_{entry.name}"] = entry.default
+        lines.append(f" result.{entry.name} = {given.get(entry.name, f'default_{entry.name}')}")
+    lines.append(" return result")
     exec("\n".join(lines), names)
     made: PlainResult = names["result"]
     return made
