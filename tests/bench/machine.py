@@ -136,7 +136,7 @@ def describe() -> dict[str, object]:
     memory_kib = int(Path("/proc/meminfo").read_text().split()[1])
     return {
         "processor": model,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": os.cpu_count(),
         "memory_gib": round(memory_kib / 1024**2, 1),
         "kernel": platform.release(),
         "time": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
