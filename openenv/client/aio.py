@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from asyncio import get_running_loop
+from asyncio import _get_running_loop, get_running_loop
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
@@ -282,7 +282,7 @@ class AsyncChannel(asyncio.BaseProtocol):
 
     def is_usable(self) -> bool:
         """See `Channel.is_usable`."""
-        return (self._lost is None or len(self._inbox) > 0) and asyncio._get_running_loop() is self._loop
+        return (self._lost is None or len(self._inbox) > 0) and _get_running_loop() is self._loop
 
     def loss(self) -> ConnectError:
         """See `Channel.loss`."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, ForwardRef, TypeVar, get_args, get_origin
 
+from openenv.client.plain import plain_dump_of
 from openenv.errors import SchemaError
 from openenv.schema import schema_of
 
@@ -91,7 +92,7 @@ def _make_dumper(kind: type) -> Dumper:
             del payload["metadata"]
         return payload
 
-    return dump_without_empty_metadata
+    return plain_dump_of(kind, dump_without_empty_metadata)
 
 
 def _same(value: Any) -> Any:

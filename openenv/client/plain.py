@@ -1,11 +1,12 @@
-"""A reply of the common shape becomes its result in one compiled function per observation class.
+"""What is common, in one compiled function per class: plain replies to results, plain actions to dicts.
 
 Nearly every reply is ``{"observation": {...}, "reward": ..., "done": ...}`` with exactly the declared
 fields, each of exactly its type, and no metadata. For those, `EnvClient` needs none of what its
 general way does: putting reward and done among the fields, asking for keys that may be missing,
 copying empty metadata. That is half of what a client computes for a step, and the only reason for
 this module. Whatever is not of the common shape is not taken here; the general way decides about it
-and words its faults (``tests/unit/client/test_plain.py`` holds the two against each other).
+and words its faults (``tests/unit/client/test_plain.py`` holds the two against each other). Likewise
+an action without metadata whose fields are numbers, texts and truth values.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from typing import Any
 from openenv.compound import DictKind
 from openenv.kinds import FieldSpec, RecordKind, kind_of
 from openenv.models import StepResult
-from openenv.validation import Fault, Run
+from openenv.validation import BoolKind, Fault, FloatKind, IntKind, Kind, Run, StrKind
 
-__all__ = ["plain_result_of"]
+__all__ = ["plain_dump_of", "plain_result_of"]
 
 PlainResult = Callable[[Any], StepResult[Any] | None]
 
@@ -44,6 +45,41 @@ def plain_result_of(cls: Any) -> PlainResult | None:
             return None
         _compiled[cls] = _compile(cls, specs) if _is_plain(cls, specs) else None
     return _compiled[cls]
+
+
+def plain_dump_of(cls: Any, otherwise: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """What makes the dict of an action's fields, without empty metadata.
+
+    ``otherwise`` makes it of actions with metadata, and, as the answer, of classes that need more.
+    """
+    if not (isinstance(cls, type) and is_dataclass(cls) and getattr(cls, "__generated_init__", False)):
+        return otherwise
+    try:
+        kind = kind_of(cls)
+        kinds = {spec.name: spec.kind for spec in kind.fields} if isinstance(kind, RecordKind) else {}
+    except TypeError:
+        return otherwise
+    metadata = kinds.pop("metadata", None)
+    written = {name: _WRITTEN.get(type(kind)) for name, kind in kinds.items()}
+    declared = {f.name for f in fields(cls)}
+    if metadata is None or None in written.values() or declared != {*kinds, "metadata"}:
+        return otherwise
+    if getattr(cls, "__extra__", None) == "allow" or any(name.startswith("_") for name in declared):
+        return otherwise
+    shown = ", ".join(f"{name!r}: {str(form).format(f'o.{name}')}" for name, form in written.items())
+    made: Callable[[Any], Any] = eval(
+        f"lambda o: otherwise(o) if o.metadata else {{{shown}}}", {"otherwise": otherwise}
+    )
+    return made
+
+
+# A float field shows a float whatever was assigned, as in `openenv.schema.dump`.
+_WRITTEN: dict[type[Kind], str] = {
+    BoolKind: "{0}",
+    IntKind: "{0}",
+    StrKind: "{0}",
+    FloatKind: "float({0}) if {0}.__class__ is int else {0}",
+}
 
 
 def _is_plain(cls: type, specs: tuple[FieldSpec, ...]) -> bool:

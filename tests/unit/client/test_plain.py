@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openenv import Action, EnvClient, Observation, State, field
-from openenv.client.plain import plain_result_of
+from openenv.client.payloads import dump_action
+from openenv.client.plain import plain_dump_of, plain_result_of
 from openenv.errors import SchemaError
+from openenv.schema import schema_of
 
 
 class Inner(Observation):
@@ -132,3 +134,41 @@ def test_a_class_whose_annotations_cannot_be_read_yet_is_looked_at_again() -> No
         assert plain_result_of(Early) is not None
     finally:
         del globals()["Later"]
+
+
+class Move(Action):
+    text: str
+    count: int = 1
+    share: float = 0.0
+    on: bool = True
+
+
+class Nested(Action):
+    inner: Move
+    _hidden: int = 0
+
+
+@given(VALUES, VALUES, VALUES, st.sampled_from([{}, {"k": 1}]))
+@settings(max_examples=200, deadline=None)
+def test_an_action_is_dumped_as_its_schema_dumps_it(
+    text: Any, count: Any, share: Any, metadata: dict[str, Any]
+) -> None:
+    """Nothing is checked: whatever was assigned goes to the server, which says what is wrong."""
+    action = Move(text=text, count=count, share=share, metadata=metadata)
+    expected = schema_of(Move).dump(action)
+    if not metadata:
+        del expected["metadata"]
+    dumped = dump_action(action)
+    assert dumped == expected
+    assert [type(value) for value in dumped.values()] == [type(value) for value in expected.values()]
+
+
+@pytest.mark.parametrize("cls", [Nested, State, dict, int, Any])
+def test_an_action_that_needs_more_is_dumped_the_general_way(cls: Any) -> None:
+    """Objects in it, private fields, no class of ours."""
+
+    def otherwise(action: Any) -> Any:
+        return action
+
+    assert plain_dump_of(cls, otherwise) is otherwise
+    assert plain_dump_of(Move, otherwise) is not otherwise
