@@ -117,6 +117,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "client.sync",
         "threads",
     ): "a blocking call on a running loop needs a loop of its own, on its own thread",
+    ("client.blocking", "except Exception"): "the keeper serves every idle client: a fault must not end it",
     ("client.sync", "except Exception"): "carries what that thread raised to its caller",
     ("client.client", "client.sync"): "`sync()` gives a client's blocking face, which is made of the client",
     ("client.aio", "threads"): "a provider's start blocks, and an event loop must not",

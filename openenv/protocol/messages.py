@@ -20,11 +20,11 @@ from openenv.schema import compile_plain_observation, dump_observation, jsonable
 __all__ = [
     "Message",
     "parse_message",
+    "plain_replies",
     "serialize_error",
     "serialize_observation",
     "serialize_rpc",
     "serialize_state",
-    "step_data",
 ]
 
 
@@ -49,22 +49,6 @@ _SHAPES: dict[str, tuple[int, bool]] = {
     "close": (_NONE, False),
     "mcp": (_REQUIRED, False),
 }
-
-
-def step_data(payload: bytes) -> dict[str, Any] | None:
-    """The action in a message that is a step and nothing but that, ``{"type":"step","data":{...}}``.
-
-    Nearly every message is. For any other, good or bad, the answer is None, and `parse_message` knows.
-    """
-    try:
-        value = decode_strictly(payload)
-    except ValueError:
-        return None
-    if type(value) is dict and len(value) == 2 and value.get("type") == "step":
-        data = value.get("data")
-        if type(data) is dict:
-            return data
-    return None
 
 
 def parse_message(payload: bytes | str) -> Message:
@@ -159,7 +143,7 @@ def serialize_observation(observation: Any) -> bytes:
     Raises:
         TypeError: It is no observation, or something in it has no JSON form.
     """
-    make = _plain_replies.get(observation.__class__)
+    make = plain_replies.get(observation.__class__)
     if make is None or observation.metadata:
         return _serialize_any(observation)
     reply = make(observation)
@@ -169,8 +153,9 @@ def serialize_observation(observation: Any) -> bytes:
         return encode(reply, jsonable)
 
 
-# Replies of classes whose observations need no looking at, each made by one compiled expression.
-_plain_replies: dict[type, Callable[[Any], dict[str, Any]]] = {}
+plain_replies: dict[type, Callable[[Any], dict[str, Any]]] = {}
+"""For each class whose observations need no looking at, the one compiled expression that makes a reply.
+It holds for observations without metadata."""
 _PLAIN_REPLY = (
     "{{'type': 'observation', 'data': {{'observation': {fields}, 'reward': o.reward, 'done': o.done}}}}"
 )
@@ -184,7 +169,7 @@ def _serialize_any(observation: Any) -> bytes:
         _seen.add(cls)
         make = compile_plain_observation(cls, _PLAIN_REPLY)
         if make is not None:
-            _plain_replies[cls] = make
+            plain_replies[cls] = make
     data = {"observation": fields, "reward": reward, "done": done}
     if metadata:
         data["metadata"] = metadata

@@ -23,7 +23,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.speedups import apply_mask
 
-__all__ = ["BinaryMessage", "CloseReceived", "WebSocketServer", "accept_upgrade", "text_frame"]
+__all__ = ["HEADS", "BinaryMessage", "CloseReceived", "WebSocketServer", "accept_upgrade", "text_frame"]
 
 # The library reports every closed connection at INFO; ours are reported by the session instead.
 _logger = logging.getLogger("openenv.websocket")
@@ -31,8 +31,8 @@ _logger.setLevel(logging.WARNING)
 
 _WHOLE_TEXT = 0x81  # FIN and opcode 1
 _OPCODES = frozenset(Opcode)
-_HEADS = [bytes((_WHOLE_TEXT, length)) for length in range(126)]
-_HEADS += [b"\x81\x7e" + length.to_bytes(2, "big") for length in range(126, 1024)]
+HEADS = [bytes((_WHOLE_TEXT, length)) for length in range(126)]
+HEADS += [b"\x81\x7e" + length.to_bytes(2, "big") for length in range(126, 1024)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def text_frame(payload: bytes) -> bytes:
     """One unmasked text frame holding ``payload``, which must be UTF-8 (RFC 6455 section 5.2)."""
     length = len(payload)
     if length < 1024:
-        return _HEADS[length] + payload
+        return HEADS[length] + payload
     if length < 65536:
         return b"\x81\x7e" + length.to_bytes(2, "big") + payload
     return b"\x81\x7f" + length.to_bytes(8, "big") + payload
@@ -104,15 +104,14 @@ class WebSocketServer:
         "_held",
         "_library",
         "_max_message_bytes",
-        "_max_short",
         "_missing",
         "_out",
         "_text",
+        "is_between",
     )
 
     def __init__(self, max_message_bytes: int) -> None:
         self._max_message_bytes = max_message_bytes
-        self._max_short = min(125, max_message_bytes)
         # The beginning of a frame whose rest has not arrived. A bytearray, because a list of pieces
         # would cost a peer's tiny pieces twenty times their size.
         self._held: bytearray | None = None
@@ -123,33 +122,13 @@ class WebSocketServer:
         self._text = False
         self._ended = False
         self._out: list[bytes] | None = None
+        # Whether the next bytes begin a frame that begins a message: then `shortcut` may look at them.
+        self.is_between = True
 
     @property
     def is_open(self) -> bool:
         """Whether messages may still be sent."""
         return self._library is None or self._library.state is State.OPEN
-
-    def receive_one(self, data: bytes) -> bytes | None:
-        """Take bytes that are exactly one short text frame of ASCII, between two messages.
-
-        That is what nearly every read of a session brings. Anything else is left untouched for
-        `receive_data`.
-
-        Returns:
-            The message, or None if `data` is anything else.
-        """
-        length = len(data) - 6
-        if (
-            0 <= length <= self._max_short
-            and data[0] == _WHOLE_TEXT
-            and data[1] == length + 128
-            and self._held is None
-            and self._library is None
-        ):
-            payload = apply_mask(data[6:], data[2:6])
-            if payload.isascii():
-                return payload
-        return None
 
     def receive_data(self, data: bytes | bytearray) -> list[Event]:
         """Take bytes from the peer.
@@ -190,6 +169,7 @@ class WebSocketServer:
                 break
             self._feed(data[position:stop], events)
             position = stop
+        self.is_between = self._held is None and self._library is None
         return events
 
     def _hold(self, data: bytes | bytearray, position: int, stop: int) -> None:
@@ -301,6 +281,7 @@ class WebSocketServer:
         library = self._library
         if library is None:
             library = self._library = self._make_library()
+        self.is_between = False
         if library.state is State.OPEN:
             library.send_close(code, reason)
             self._collect(library)

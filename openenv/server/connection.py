@@ -29,6 +29,7 @@ from openenv.protocol.http11 import (
     RequestParser,
     serialize_response,
 )
+from openenv.protocol.shortcut import observation_frame, plain_step
 from openenv.protocol.websocket import (
     BinaryMessage,
     CloseReceived,
@@ -435,12 +436,16 @@ class WebSocketConnection(asyncio.Protocol):
         socket = self._socket
         if socket is None:
             return
-        message = self._ws.receive_one(data)
-        if message is not None:
-            reply = socket.receive(message)
-            if reply is not None:
-                self._transport.write(text_frame(reply))
-            return
+        step_now = socket.step_now
+        if step_now is not None and self._ws.is_between and self.is_writable:
+            action = plain_step(data)
+            if action is not None:
+                try:
+                    frame = step_now(action, observation_frame)
+                except Exception as error:
+                    frame = text_frame(socket.reply_to(error))
+                self._transport.write(frame)
+                return
         out: list[bytes] = []
         size = 0
         for event in self._ws.receive_data(data):

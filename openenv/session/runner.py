@@ -40,6 +40,7 @@ __all__ = [
     "OnDone",
     "Runner",
     "StatelessCalls",
+    "StepNow",
     "WorkThread",
     "environment_class",
 ]

@@ -31,9 +31,8 @@ from openenv.protocol.messages import (
     serialize_observation,
     serialize_rpc,
     serialize_state,
-    step_data,
 )
-from openenv.session.runner import PENDING
+from openenv.session.runner import PENDING, StepNow
 from openenv.session.session import Session
 
 __all__ = ["Peer", "SessionSocket"]
@@ -73,6 +72,10 @@ class SessionSocket:
     Args:
         context: The worker's.
         peer: Where replies go.
+
+    Attributes:
+        step_now: A step that runs on the loop, while one can be taken, else None: see `Session.step_now`
+            and `protocol/shortcut.py`. Whoever uses it gives what it raises to `reply_to`.
     """
 
     __slots__ = (
@@ -85,6 +88,7 @@ class SessionSocket:
         "_peer",
         "_session",
         "_waiting",
+        "step_now",
     )
 
     def __init__(self, context: Context, peer: Peer) -> None:
@@ -93,6 +97,7 @@ class SessionSocket:
         self._session: Session | None = None
         self._waiting: deque[bytes] | None = None
         self._busy = True
+        self.step_now: StepNow | None = None
         self._paused = False
         self._draining = False
         self._ended = False
@@ -115,7 +120,16 @@ class SessionSocket:
             self._peer.send(self._error_reply(error))
             return
         if result is not PENDING:
-            self._busy = False
+            self._set_free()
+
+    def _set_free(self) -> None:
+        self._busy = False
+        assert self._session is not None
+        self.step_now = self._session.step_now
+
+    def _set_busy(self) -> None:
+        self._busy = True
+        self.step_now = None
 
     def _opened(self, result: Any, error: BaseException | None) -> None:
         self._answered(None, error)
@@ -130,15 +144,6 @@ class SessionSocket:
         if self._busy or not self._peer.is_writable:
             self._wait(payload)
             return None
-        # A plain step that runs on the loop goes straight to the environment.
-        step_now = self._session.step_now  # type: ignore[union-attr]
-        if step_now is not None:
-            try:
-                data = step_data(payload)
-                if data is not None:
-                    return step_now(data, serialize_observation)  # type: ignore[no-any-return]
-            except Exception as error:
-                return self._reply_to(error)
         return self._handle(payload)
 
     def receive_binary(self) -> None:
@@ -175,9 +180,9 @@ class SessionSocket:
                 self._close_session()
                 return None
         except Exception as error:
-            return self._reply_to(error)
+            return self.reply_to(error)
         if result is PENDING:
-            self._busy = True
+            self._set_busy()
             return None
         return result  # type: ignore[no-any-return]
 
@@ -188,8 +193,8 @@ class SessionSocket:
         """A call that ran elsewhere than on the loop is back."""
         if self._ended:
             return
-        self._busy = False
-        reply = result if error is None else self._reply_to(error)
+        self._set_free()
+        reply = result if error is None else self.reply_to(error)
         if reply is not None:
             self._peer.send(reply)
         self.pump()
@@ -207,7 +212,8 @@ class SessionSocket:
         if self._draining and not self._busy and not waiting:
             self._go_away()
 
-    def _reply_to(self, error: BaseException) -> bytes:
+    def reply_to(self, error: BaseException) -> bytes:
+        """The reply that says what went wrong; ends the session where that ends it."""
         if isinstance(error, OpenEnvError):
             return self._error_reply(error)
         logger.error("internal error", exc_info=error)
@@ -226,7 +232,8 @@ class SessionSocket:
         ends = isinstance(error, EnvironmentFactoryError | SessionError)
         if ends and not isinstance(error, SessionBrokenError):
             # After the reply that this returns has been written, not before.
-            self._ended = self._busy = True
+            self._ended = True
+            self._set_busy()
             self._context.loop.call_soon(self._close_session)
         return serialize_error(error)
 
@@ -247,7 +254,8 @@ class SessionSocket:
 
     def _let_go(self, code: int | None) -> None:
         """Give up the session, and have the peer closed with `code`, if any, once that is done."""
-        self._ended = self._busy = True
+        self._ended = True
+        self._set_busy()
         self._waiting = None
         session, self._session = self._session, None
         pool = self._context.pool

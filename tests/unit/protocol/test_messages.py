@@ -25,7 +25,6 @@ from openenv.protocol.messages import (
     serialize_observation,
     serialize_rpc,
     serialize_state,
-    step_data,
 )
 
 
@@ -206,24 +205,6 @@ def test_a_reward_keeps_its_json_type(reward: Any) -> None:
     """1 stays 1, 1.0 stays 1.0 and true stays true."""
     for _ in range(2):
         assert f'"reward":{json.dumps(reward)},' in serialize_observation(Seen(reward=reward)).decode()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "nonsense",
-        "[]",
-        '{"type":"step"}',
-        '{"type":"step","data":[]}',
-        '{"type":"step","data":{},"timeout_s":1}',
-        '{"type":"reset","data":{}}',
-        '{"type":"step","data":{"x":NaN}}',
-    ],
-)
-def test_only_a_plain_step_has_step_data(text: str) -> None:
-    """Everything else is for `parse_message`."""
-    assert step_data(text.encode()) is None
-    assert step_data(b'{"data":{"a":1},"type":"step"}') == {"a": 1}
 
 
 def test_state_and_rpc_replies_hold_what_they_are_given() -> None:

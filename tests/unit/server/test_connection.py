@@ -372,8 +372,8 @@ def test_a_fault_of_ours_ends_one_session_and_no_more(monkeypatch: pytest.Monkey
     async def test(worker: Worker) -> None:
         transport, other = await upgraded(worker), await upgraded(worker)
         with monkeypatch.context() as patch:
-            patch.setattr("openenv.app.routes.ws.step_data", lambda payload: 1 / 0)
-            transport.protocol.data_received(step())
+            patch.setattr("openenv.app.routes.ws.parse_message", lambda payload: 1 / 0)
+            transport.protocol.data_received(frame({"type": "state"}))
         written = await transport.until(b"\x88\x02")
         assert replies(written[: written.index(b"\x88\x02")])[0]["data"]["code"] == "SESSION_ERROR"
         assert "ZeroDivisionError" in caplog.text
