@@ -59,7 +59,8 @@ def open_many(server: Server, count: int, opened: ExitStack) -> tuple[list[Talk]
         try:
             observation = session.reset()
         except ConnectionClosed:
-            observation = {"code": "closed"}
+            # The refusal came first, and can still be read: see wire.md section 6.
+            observation = session.receive()["data"]
         if "code" in observation:
             refused.append(observation)
         else:
