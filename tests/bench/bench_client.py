@@ -35,7 +35,7 @@ from machine import BENCH, ROOT, CpuTimes, cores, describe, foreign_load, pin, v
 from tests.support.peers import install
 
 FOREIGN_LIMIT = 0.03
-CLIENT_TIMEOUT_S = 120.0
+CLIENT_TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
