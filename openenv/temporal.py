@@ -203,7 +203,7 @@ def _parts(value: int | float) -> tuple[int, int]:
 
 def _datetime_of_number(value: int | float) -> datetime:
     whole, millionths = _parts(value)
-    if abs(whole) > _LAST_IN_SECONDS:
+    if abs(value) > _LAST_IN_SECONDS:
         whole, rest = divmod(whole, 1000)
         millionths = rest * 1000 + millionths // 1000
     if whole > _LAST:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Optional, Union
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from openenv.errors import SchemaError
@@ -475,7 +475,13 @@ JSON_VALUES = st.recursive(
 def test_made_up_json_values_load_as_pydantic_loads_them(name: str) -> None:
     """The same for values that nobody thought of."""
 
-    @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=25,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(JSON_VALUES)
     def agree(value: Any) -> None:
         assert disagreement(name, value) is None

@@ -143,7 +143,7 @@ def test_a_server_that_is_not_ready_in_time_is_ended(project: Path) -> None:
     with UVProvider(project_path=project) as server:
         with pytest.raises(ReadyTimeoutError):
             server.wait_for_ready(timeout_s=0.0)
-        assert serving(str(project))
+        eventually(lambda: serving(str(project)), "the start of the server")
     assert serving(str(project)) == set()
 
 

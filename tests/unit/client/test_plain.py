@@ -103,7 +103,7 @@ VALUES = st.one_of(
     st.sets(st.sampled_from([*SHOWN]), max_size=1),
     st.sets(st.sampled_from([*COMMON]), max_size=1),
 )
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600, derandomize=True, deadline=None)
 def test_both_ways_give_the_same(
     shown: dict[str, Any], data: dict[str, Any], hidden: set[str], left_out: set[str]
 ) -> None:
@@ -149,7 +149,7 @@ class Nested(Action):
 
 
 @given(VALUES, VALUES, VALUES, st.sampled_from([{}, {"k": 1}]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, derandomize=True, deadline=None)
 def test_an_action_is_dumped_as_its_schema_dumps_it(
     text: Any, count: Any, share: Any, metadata: dict[str, Any]
 ) -> None:

@@ -116,7 +116,7 @@ def test_what_is_received_does_not_depend_on_how_it_was_cut(name: str) -> None:
 
 
 @given(st.lists(st.binary(max_size=40), max_size=5), st.integers(min_value=1, max_value=9))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, derandomize=True, deadline=None)
 def test_any_bytes_are_taken_as_the_library_takes_them(pieces: list[bytes], size: int) -> None:
     """Nothing but the documented outcomes, whatever comes."""
     data = b"".join(pieces)
