@@ -1,0 +1,17 @@
+"""The application: `openenv serve`, `uvicorn server.app:app`, or `server` once installed."""
+
+from openenv import create_app
+
+from .environment import BenchmarkEnvironment
+
+# A server that is there to be measured must not refuse sessions before the machine does.
+app = create_app(BenchmarkEnvironment, env_name="benchmark", max_concurrent_envs=100_000)
+
+
+def main() -> None:
+    """Serve on HOST and PORT, 0.0.0.0:8000 by default."""
+    raise SystemExit(app.run())
+
+
+if __name__ == "__main__":
+    main()
