@@ -1,31 +1,51 @@
 """`/openapi.json`: the HTTP interface as an OpenAPI 3.1 document, made from the route table.
 
-Reference: https://spec.openapis.org/oas/v3.1.0.
+In: what an application is about, and its routes. Out: one JSON document. What OpenAPI has no words for,
+the WebSocket and JSON-RPC, stands in the same document under `x-websocket` and `x-json-rpc`; its schemas
+are among the others. Task routes that the environment does not have are left out: they can only say 501.
+
+Actions are described by their canonical types. The server is more lenient, as existing ones are: a number
+may come as a text, and so on (wire.md section 2). Of our own fields the document says that exactly.
+
+Reference: https://spec.openapis.org/oas/v3.1.0; wire.md sections 4 and 5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from openenv.app.context import JSON, Context, Definition, Respond, Response
+from openenv.app.dialogue import (
+    CLOSE_CODES,
+    ERRORS,
+    MESSAGES,
+    REPLIES,
+    RPC_ERRORS,
+    RPC_METHODS,
+    message_schemas,
+)
 from openenv.app.router import Route
 from openenv.app.routes.control import RESET_REQUEST, STEP_REQUEST
+from openenv.app.sample import NoSampleError, Sampler
 from openenv.codec import encode
 from openenv.protocol.http11 import Request
-from openenv.schema import jsonable
+from openenv.schema import Schema, jsonable
+from openenv.session.runner import environment_class
 from openenv.version import __version__
 
 __all__ = ["document", "make_handler"]
 
+Json = dict[str, Any]
+
+_PREFIX = "#/components/schemas/"
 _STATELESS = (
     "Each HTTP call has a fresh environment of its own: a step does not see what an earlier reset did. "
     "For an episode, use the WebSocket at `/ws`, where one connection is one session."
 )
-_ERROR = {
-    "description": "Refused",
-    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}},
-}
 _TAGS = {
     "/reset": "Environment Control",
     "/step": "Environment Control",
@@ -34,6 +54,15 @@ _TAGS = {
     "/schema": "Schema",
     "/metadata": "Environment Info",
     "/mcp": "MCP",
+}
+_TAG_TEXTS = {
+    "Environment Control": "Reset and step a fresh environment. " + _STATELESS,
+    "State Management": "The state of a fresh environment.",
+    "Health": "Whether the server answers.",
+    "Schema": "The types of this environment.",
+    "Environment Info": "What the environment says about itself.",
+    "MCP": "JSON-RPC 2.0.",
+    "Task API": "The tasks that the environment offers, by split.",
 }
 
 
@@ -49,13 +78,25 @@ def make_handler(routes: Iterable[Route]) -> Any:
     return openapi
 
 
-def document(definition: Definition, routes: Iterable[Route]) -> dict[str, Any]:
-    """The OpenAPI document of an application."""
+def document(definition: Definition, routes: Iterable[Route]) -> Json:
+    """The OpenAPI document of an application.
+
+    Args:
+        definition: What it is about.
+        routes: Those to describe, in the order of the document.
+    """
+    shown = [route for route in routes if _is_offered(definition, route)]
     components = _Components()
     bodies, answers = _shapes(definition, components)
-    paths: dict[str, dict[str, Any]] = {}
-    for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, bodies, answers)
+    paths: dict[str, Json] = {}
+    used: set[str] = set()
+    for route in shown:
+        operation = _operation(route, definition, bodies, answers)
+        operation["operationId"] = _unique(operation["operationId"], used)
+        used.add(operation["operationId"])
+        paths.setdefault(route.path, {})[route.method.lower()] = operation
+    _add_examples(paths, components.schemas)
+    tags = dict.fromkeys(_tag(route) for route in shown)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -64,171 +105,505 @@ def document(definition: Definition, routes: Iterable[Route]) -> dict[str, Any]:
             "description": f"{definition.env_name}, served by openenv-runtime {__version__}. {_STATELESS}",
             "license": {"name": "BSD-3-Clause", "identifier": "BSD-3-Clause"},
         },
+        # Relative to this document, so that it is right behind any proxy.
+        "servers": [{"url": "./", "description": "This server"}],
         "paths": paths,
         "components": {"schemas": components.schemas},
-        "tags": [{"name": name} for name in (*dict.fromkeys(_TAGS.values()), "Task API")],
+        "tags": [{"name": name, "description": _TAG_TEXTS[name]} for name in tags],
+        "x-websocket": _websocket(components.schemas),
+        "x-json-rpc": {"methods": list(RPC_METHODS), "errors": list(RPC_ERRORS)},
     }
+
+
+def _is_offered(definition: Definition, route: Route) -> bool:
+    if "{env_name}" not in route.path:
+        return True
+    cls = environment_class(definition.environment.factory)
+    return cls is None or callable(getattr(cls, route.handler.__name__, None))
+
+
+def _tag(route: Route) -> str:
+    return _TAGS.get(route.path, "Task API")
+
+
+def _reference(name: str) -> Json:
+    return {"$ref": _PREFIX + name}
+
+
+# ---- schemas -----------------------------------------------------------------------------------
+
+_SCHEMA_KEYS = frozenset(
+    ("items", "additionalProperties", "propertyNames", "not", "if", "then", "else", "contains")
+)
+_LIST_KEYS = frozenset(("anyOf", "oneOf", "allOf", "prefixItems"))
+_MAP_KEYS = frozenset(("properties", "patternProperties", "$defs", "dependentSchemas"))
 
 
 class _Components:
     """Gathers schemas under `#/components/schemas`, where references can find them."""
 
     def __init__(self) -> None:
-        self.schemas: dict[str, Any] = {
-            "Refusal": {
-                "type": "object",
-                "title": "Refusal",
-                "properties": {"detail": {"title": "Detail"}},
-                "required": ["detail"],
-            }
-        }
+        self.schemas: dict[str, Json] = {}
+        self._sources: dict[str, Any] = {}
 
-    def add(self, name: str, schema: dict[str, Any]) -> dict[str, Any]:
-        definitions = schema.get("$defs", {})
+    def reserve(self, names: Iterable[str]) -> None:
+        """Keep names for what is added under them; an author's class of that name gets another."""
+        self._sources.update(dict.fromkeys(names))
+
+    def add(self, name: str, schema: Json) -> Json:
+        """Add a schema with its definitions, and give a reference to it."""
+        definitions: dict[str, Any] = schema.get("$defs", {})
+        names = self._names(definitions)
         for key, value in definitions.items():
-            self.schemas.setdefault(key, _rebase(value))
-        top = {key: value for key, value in schema.items() if key != "$defs"}
-        self.schemas[name] = _rebase(top)
-        return {"$ref": f"#/components/schemas/{name}"}
+            self._sources[names[key]] = value
+            self.schemas[names[key]] = _relocate(value, names)
+        self._sources[name] = schema
+        self.schemas[name] = _relocate({k: v for k, v in schema.items() if k != "$defs"}, names)
+        return _reference(name)
+
+    def _names(self, definitions: dict[str, Any]) -> dict[str, str]:
+        """A name for each definition. Another class of a name that is taken gets one of its own, and so
+        does whatever refers to it."""
+        changed: set[str] = set()
+        for key, value in definitions.items():
+            clean = _clean(key)
+            if clean != key or (clean in self._sources and self._sources[clean] != value):
+                changed.add(key)
+        grown = True
+        while grown:
+            more = {
+                key for key in definitions if key not in changed and changed & _references(definitions[key])
+            }
+            changed |= more
+            grown = bool(more)
+        taken = {*self._sources, *(key for key in definitions if key not in changed)}
+        names = {}
+        for key in definitions:
+            names[key] = _unique(_clean(key), taken) if key in changed else key
+            taken.add(names[key])
+        return names
 
 
-def _rebase(value: Any) -> Any:
+def _clean(name: str) -> str:
+    """A name as OpenAPI allows it: letters, digits, `.`, `_` and `-` of ASCII."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
+
+
+def _unique(name: str, taken: Iterable[str]) -> str:
+    unique, n = name, 1
+    while unique in taken:
+        n += 1
+        unique = f"{name}_{n}"
+    return unique
+
+
+def _references(schema: Any) -> set[str]:
+    """Names of the definitions that a schema refers to."""
+    found: set[str] = set()
+    for inner in _inside(schema):
+        if isinstance(inner.get("$ref"), str):
+            found.add(inner["$ref"].removeprefix("#/$defs/"))
+    return found
+
+
+def _inside(schema: Any) -> Iterator[Json]:
+    """A schema and every schema in it. Values (defaults, examples) are not looked into."""
+    if not isinstance(schema, dict):
+        return
+    yield schema
+    for key, value in schema.items():
+        if key in _SCHEMA_KEYS:
+            yield from _inside(value)
+        elif key in _LIST_KEYS:
+            for item in value:
+                yield from _inside(item)
+        elif key in _MAP_KEYS:
+            for item in value.values():
+                yield from _inside(item)
+
+
+def _relocate(schema: Any, names: dict[str, str]) -> Any:
     """A schema whose references point into the document instead of into itself."""
-    if isinstance(value, dict):
-        return {
-            key: item.replace("#/$defs/", "#/components/schemas/")
-            if key == "$ref" and isinstance(item, str)
-            else _rebase(item)
-            for key, item in value.items()
-        }
-    return [_rebase(item) for item in value] if isinstance(value, list) else value
+    if not isinstance(schema, dict):
+        return schema
+    made: Json = {}
+    for key, value in schema.items():
+        if key == "$ref":
+            made[key] = _moved(value, names)
+        elif key == "discriminator":
+            mapping = {tag: _moved(target, names) for tag, target in value.get("mapping", {}).items()}
+            made[key] = {**value, "mapping": mapping}
+        elif key in _SCHEMA_KEYS:
+            made[key] = _relocate(value, names)
+        elif key in _LIST_KEYS:
+            made[key] = [_relocate(item, names) for item in value]
+        elif key in _MAP_KEYS:
+            made[key] = {name: _relocate(item, names) for name, item in value.items()}
+        else:
+            made[key] = value
+    # `seed: int = None` is common, and such a default does not fit the type that it stands beside.
+    if made.get("default", 0) is None and made.get("type", "null") != "null":
+        del made["default"]
+    return made
 
 
-def _shapes(
-    definition: Definition, components: _Components
-) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+def _moved(reference: str, names: dict[str, str]) -> str:
+    name = reference.removeprefix("#/$defs/")
+    return _PREFIX + names.get(name, name) if name != reference else reference
+
+
+def _shown(schema: Json, cls: Any) -> Json:
+    """What of an observation travels as `observation`: all but its reward and done.
+
+    Every field of a dataclass is sent, so all are required. More may come with it: an environment may
+    give an object of a subclass.
+    """
+    definitions = schema.get("$defs", {})
+    inner = schema
+    if "$ref" in schema:
+        inner = definitions[schema["$ref"].removeprefix("#/$defs/")]
+    left_out = ("reward", "done")
+    made = {key: value for key, value in inner.items() if key not in ("additionalProperties", "$defs")}
+    properties = {key: value for key, value in inner.get("properties", {}).items() if key not in left_out}
+    required = [key for key in inner.get("required", ()) if key not in left_out]
+    if dataclasses.is_dataclass(cls):
+        required = list(properties)
+    made.pop("required", None)
+    if "properties" in made:
+        made["properties"] = properties
+    if required:
+        made["required"] = required
+    return {"$defs": definitions, **made} if definitions else made
+
+
+def _shapes(definition: Definition, components: _Components) -> tuple[dict[str, Json], dict[str, Json]]:
     """Request bodies and successful answers by path."""
+    dialogue = message_schemas(_reference("Action"), _reference("Observation"), _reference("State"))
+    own = ("Action", "Observation", "ResetObservation", "State", "ResetRequest", "StepRequest")
+    results = ("Result", "ResetResult", "Fault", "Invalid", "Refusal", "Metadata", "Schemas")
+    components.reserve((*own, *results, *dialogue))
     action = components.add("Action", definition.environment.action.json_schema)
-    observation = components.add("Observation", definition.observation.json_schema)
-    first = components.add("ResetObservation", definition.reset_observation.json_schema)
+    observation = components.add("Observation", _shown_of(definition.observation))
+    first = observation
+    if definition.reset_observation is not definition.observation:
+        first = components.add("ResetObservation", _shown_of(definition.reset_observation))
     state = components.add("State", definition.state.json_schema)
     reset = components.add("ResetRequest", RESET_REQUEST.json_schema)
-    components.add("StepRequest", STEP_REQUEST.json_schema)
-    components.schemas["StepRequest"]["properties"]["action"] = action
-    split = _object({"split": {"type": "string"}})
-    index = {"type": "integer"}
-    bodies = {
-        "/reset": reset,
-        "/step": {"$ref": "#/components/schemas/StepRequest"},
-        "/mcp": _object(
-            {"jsonrpc": {"const": "2.0"}, "method": {"type": "string"}, "params": {"type": "object"}},
-            optional={"params"},
-        ),
-        "/{env_name}/tasks": split,
-        "/{env_name}/num_tasks": split,
-        "/{env_name}/task": _object({"split": {"type": "string"}, "index": index}),
-        "/{env_name}/task_range": _object(
-            {"split": {"type": "string"}, "start": _nullable(index), "stop": _nullable(index)},
-            optional={"start", "stop"},
-        ),
-    }
-    text = _nullable({"type": "string"})
-    listing = {"type": "array"}
+    step = components.add("StepRequest", STEP_REQUEST.json_schema)
+    fields = components.schemas["StepRequest"]["properties"]
+    fields["action"] = {**action, "description": fields["action"].get("description")}
+    _add_choices(fields["timeout_s"], {"const": True}, {"type": "string", "pattern": "^[1-9][0-9]{0,8}$"})
+    seed = components.schemas["ResetRequest"]["properties"]["seed"]
+    _add_choices(seed, {"type": "boolean"}, {"type": "string", "pattern": "^[0-9]{1,15}$"})
+    for name, schema in {**_refusals(), **dialogue, **_about()}.items():
+        components.add(name, schema)
+    result = components.add("Result", _result(observation))
+    first_result = result if first == observation else components.add("ResetResult", _result(first))
+    anything = {"description": "Anything else is answered as well, by an error with status 200."}
+    rpc = {"anyOf": [_reference("RpcRequest"), anything]}
+    bodies = {"/reset": reset, "/step": step, "/mcp": rpc, **_task_bodies()}
     answers = {
-        "/health": _object({"status": {"type": "string", "enum": ["healthy"]}}),
-        "/reset": _answer(first),
-        "/step": _answer(observation),
+        "/health": _object({"status": {"type": "string", "const": "healthy"}}),
+        "/reset": first_result,
+        "/step": result,
         "/state": state,
-        "/schema": _object(
-            {key: {"type": "object"} for key in ("action", "observation", "state", "reset_observation")}
-        ),
-        "/metadata": _object(
-            {
-                "name": {"type": "string"},
-                "description": {"type": "string"},
-                **dict.fromkeys(("readme_content", "version", "author", "documentation_url"), text),
-            }
-        ),
-        "/mcp": {"type": "object"},
-        "/list_environments": {"type": "array", "items": {"type": "string"}},
-        "/{env_name}/splits": listing,
-        "/{env_name}/tasks": _object({"tasks": listing, "env_name": {"type": "string"}}),
-        "/{env_name}/num_tasks": _object({"num_tasks": index}),
-        "/{env_name}/task": _object({"task": {}}),
-        "/{env_name}/task_range": _object({"tasks": listing}),
+        "/schema": _reference("Schemas"),
+        "/metadata": _reference("Metadata"),
+        "/mcp": _reference("RpcResponse"),
+        **_task_answers(definition.env_name),
     }
     return bodies, answers
 
 
-def _answer(observation: dict[str, Any]) -> dict[str, Any]:
+def _add_choices(schema: Json, *choices: Json) -> None:
+    """Say what else is taken, before null."""
+    schema["anyOf"] = [*schema["anyOf"][:-1], *choices, schema["anyOf"][-1]]
+
+
+def _shown_of(schema: Schema) -> Json:
+    return _shown(schema.json_schema, schema.cls)
+
+
+def _result(observation: Json) -> Json:
     """What `/reset` and `/step` give. The observation travels without its reward and done."""
-    return _object(
-        {
-            "observation": {
-                "type": "object",
-                "description": f"Fields of {observation['$ref']} without reward and done",
-            },
-            "reward": _nullable({"type": "number"}),
-            "done": {"type": "boolean"},
-            "metadata": _nullable({"type": "object"}),
-            "truncated": {"type": "boolean"},
-        },
-        optional={"truncated"},
-    )
-
-
-def _object(properties: dict[str, Any], optional: Iterable[str] = ()) -> dict[str, Any]:
-    left_out = set(optional)
     return {
-        "type": "object",
-        "properties": properties,
-        "required": [name for name in properties if name not in left_out],
+        "description": "An observation with its reward. NaN and infinities, wherever they are, become null.",
+        **_object(
+            {
+                "observation": observation,
+                "reward": {
+                    **_nullable({"type": "number"}),
+                    "description": "In the environment's own unit; true and false become 1.0 and 0.0",
+                    "examples": [1.0],
+                },
+                "done": {"type": "boolean", "description": "True once the episode is over"},
+                "metadata": {
+                    **_nullable({"type": "object"}),
+                    "description": "The observation's metadata, null where it is empty",
+                },
+                "truncated": {
+                    "const": True,
+                    "description": "There only if a limit ended the episode, not the task",
+                },
+            },
+            optional=("truncated",),
+        ),
     }
 
 
-def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+def _refusals() -> dict[str, Json]:
+    place = {"anyOf": [{"type": "string"}, {"type": "integer"}]}
+    fault = _object(
+        {
+            "type": {"type": "string", "description": "Kind of fault", "examples": ["missing"]},
+            "loc": {
+                "type": "array",
+                "items": place,
+                "description": "Path to the field. It starts with `body` unless the fault is in an action",
+                "examples": [["body", "action"]],
+            },
+            "msg": {"type": "string", "description": "What is wrong", "examples": ["Field required"]},
+            "input": {"description": "What was given", "examples": [{}]},
+            "ctx": {"type": "object", "description": "The limit that was passed, and the like"},
+        },
+        optional=("ctx",),
+    )
+    faults = {"type": "array", "items": _reference("Fault")}
+    return {
+        "Fault": {"description": "One thing that does not fit.", **fault},
+        "Invalid": {"description": "The body or the action does not fit.", **_object({"detail": faults})},
+        "Refusal": {
+            "description": "A refusal in words.",
+            **_object({"detail": {"type": "string"}}),
+        },
+    }
+
+
+def _about() -> dict[str, Json]:
+    text = _nullable({"type": "string"})
+    optional = ("readme_content", "version", "author", "documentation_url")
+    schema = {"type": "object", "description": "A JSON Schema, draft 2020-12"}
+    kinds = ("action", "observation", "state", "reset_observation")
+    return {
+        "Metadata": _object(
+            {
+                "name": {"type": "string"},
+                "description": {"type": "string"},
+                **dict.fromkeys(optional, text),
+            }
+        ),
+        "Schemas": _object(dict.fromkeys(kinds, schema)),
+    }
+
+
+def _task_bodies() -> dict[str, Json]:
+    split = {"type": "string", "description": "Task split name", "examples": ["train"]}
+    index = {"type": "integer", "description": "Task index within the split", "examples": [0]}
+    start = {**_nullable({"type": "integer"}), "description": "Inclusive start index"}
+    stop = {**_nullable({"type": "integer"}), "description": "Exclusive stop index"}
+    of_split = _object({"split": split}, closed=True)
+    return {
+        "/{env_name}/tasks": of_split,
+        "/{env_name}/num_tasks": of_split,
+        "/{env_name}/task": _object({"split": split, "index": index}, closed=True),
+        "/{env_name}/task_range": _object(
+            {"split": split, "start": start, "stop": stop}, optional=("start", "stop"), closed=True
+        ),
+    }
+
+
+def _task_answers(env_name: str) -> dict[str, Json]:
+    tasks = {"type": "array", "items": {}, "description": "Tasks, of the environment's own shape"}
+    return {
+        "/list_environments": {"type": "array", "items": {"type": "string"}, "examples": [[env_name]]},
+        "/{env_name}/splits": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "name": {"type": "string", "examples": ["train"]},
+                    "type": {"type": "string", "examples": ["train"]},
+                },
+            },
+        },
+        "/{env_name}/tasks": _object(
+            {"tasks": tasks, "env_name": {"type": "string", "examples": [env_name]}},
+        ),
+        "/{env_name}/num_tasks": _object({"num_tasks": {"type": "integer"}}),
+        "/{env_name}/task": _object({"task": {"description": "A task, of the environment's own shape"}}),
+        "/{env_name}/task_range": _object({"tasks": tasks}),
+    }
+
+
+def _object(properties: Json, optional: Iterable[str] = (), closed: bool = False) -> Json:
+    left_out = set(optional)
+    made: Json = {"type": "object", "properties": properties}
+    made["required"] = [name for name in properties if name not in left_out]
+    if closed:
+        made["additionalProperties"] = False
+    return made
+
+
+def _nullable(schema: Json) -> Json:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
+# ---- operations --------------------------------------------------------------------------------
+
+
 def _operation(
-    route: Route, bodies: dict[str, dict[str, Any]], answers: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
+    route: Route, definition: Definition, bodies: dict[str, Json], answers: dict[str, Json]
+) -> Json:
     summary, _, description = (route.handler.__doc__ or "").strip().partition("\n\n")
-    answer: dict[str, Any] = {
-        "description": "Success",
-        "content": {"application/json": {"schema": answers.get(route.path, {})}},
-    }
-    operation: dict[str, Any] = {
+    operation: Json = {
         "operationId": route.handler.__name__,
         "summary": " ".join(summary.split()),
-        "tags": [_TAGS.get(route.path, "Task API")],
-        "responses": {"200": answer},
+        "tags": [_tag(route)],
     }
     if description or route.control:
         operation["description"] = " ".join(f"{description} {_STATELESS if route.control else ''}".split())
+    if "{env_name}" in route.path:
+        operation["parameters"] = [_name_parameter(definition.env_name)]
+    body = bodies.get(route.path) if route.method == "POST" else None
+    if body is not None:
+        operation["requestBody"] = {
+            "required": route.path not in ("/reset", "/mcp"),
+            "content": {"application/json": {"schema": body}},
+        }
+    operation["responses"] = _responses(route, body is not None, answers.get(route.path, {}))
+    return operation
+
+
+def _name_parameter(env_name: str) -> Json:
+    return {
+        "name": "env_name",
+        "in": "path",
+        "required": True,
+        "description": "Name of the environment, in upper or lower case",
+        "schema": {"type": "string", "enum": [env_name]},
+    }
+
+
+def _responses(route: Route, has_body: bool, answer: Json) -> dict[str, Json]:
+    success = _response("Success", answer)
     if route.path == "/step":
-        answer["headers"] = {
+        success["headers"] = {
             "OpenEnv-Session": {
                 "description": "`none`: this answer came from no session",
                 "schema": {"type": "string", "const": "none"},
             }
         }
-    if "{env_name}" in route.path:
-        operation["parameters"] = [
-            {"name": "env_name", "in": "path", "required": True, "schema": {"type": "string"}}
-        ]
-        operation["responses"].update({"404": _ERROR, "501": _ERROR, "400": _ERROR})
-    body = bodies.get(route.path) if route.method == "POST" else None
-    if body is not None:
-        operation["requestBody"] = {
-            "required": route.path != "/reset",
-            "content": {"application/json": {"schema": body}},
+    responses = {"200": success}
+    is_task = "{env_name}" in route.path
+    if has_body and route.path != "/mcp":
+        text = "The body is not UTF-8"
+        responses["400"] = _refusal(f"{text}, or there is no task of that index" if is_task else text)
+        responses["422"] = _response(
+            "The body is not JSON, or it does not fit. Nothing ran.", _reference("Invalid")
+        )
+    elif is_task:
+        responses["400"] = _refusal("The environment refused")
+    if has_body:
+        refusal = _refusal("The body is larger than 100 MiB, or than the server was told to take")
+        refusal["content"]["text/plain"] = {"schema": {"type": "string"}}
+        responses["413"] = refusal
+    if is_task:
+        responses["404"] = _refusal("No environment of that name is served here")
+        responses["501"] = _refusal("The environment does not offer this")
+    if route.control or is_task or route.path == "/metadata":
+        responses["500"] = {
+            "description": "The environment raised, or could not be made; why is in the server's log",
+            "content": {"text/plain": {"schema": {"type": "string", "const": "Internal Server Error"}}},
         }
-        if route.path != "/mcp":
-            operation["responses"]["422"] = _ERROR
-    if route.control or route.path == "/metadata":
-        operation["responses"]["500"] = {
-            "description": "The environment raised",
-            "content": {"text/plain": {"schema": {"type": "string"}}},
-        }
-    return operation
+    return dict(sorted(responses.items()))
+
+
+def _response(description: str, schema: Json) -> Json:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _refusal(description: str) -> Json:
+    return _response(description, _reference("Refusal"))
+
+
+# ---- examples ----------------------------------------------------------------------------------
+
+
+def _add_examples(paths: dict[str, Json], schemas: dict[str, Json]) -> None:
+    """Give each request body and each success an example, where one can be made that is sure to fit."""
+    sampler = Sampler(schemas)
+    for operation in (operation for methods in paths.values() for operation in methods.values()):
+        _add_example(operation.get("requestBody"), sampler.request)
+        _add_example(operation["responses"]["200"], sampler.reply)
+
+
+def _add_example(holder: Json | None, make: Callable[[Any], Any]) -> None:
+    if holder is not None:
+        content = holder["content"]["application/json"]
+        with contextlib.suppress(NoSampleError):
+            content["example"] = make(content["schema"])
+
+
+def _websocket(schemas: dict[str, Json]) -> Json:
+    sampler = Sampler(schemas)
+
+    def shown(rows: Iterable[Json], make: Callable[[Any], Any]) -> list[Json]:
+        made = []
+        for row in rows:
+            schema = _reference(row["schema"])
+            full = {**row, "schema": schema}
+            with contextlib.suppress(NoSampleError):
+                full["example"] = make(schema)
+            made.append(full)
+        return made
+
+    messages, replies = shown(MESSAGES, sampler.request), shown(REPLIES, _briefly(sampler))
+    return {
+        "path": "/ws",
+        "description": "One connection is one session with one environment, over many episodes. "
+        "Send one JSON object per text frame; each is answered by one, in order. There is no hello: the "
+        "first word is yours. `/ws?session_id=ID` attaches to a session that `openenv/session/create` made.",
+        "messages": messages,
+        "replies": replies,
+        "errors": list(ERRORS),
+        "closeCodes": list(CLOSE_CODES),
+        "transcript": _transcript(messages, replies),
+    }
+
+
+def _briefly(sampler: Sampler) -> Callable[[Any], Any]:
+    """Replies as they mostly are: without the keys that are there only sometimes."""
+
+    def make(schema: Json) -> Any:
+        reply = sampler.reply(schema)
+        data = reply["data"]
+        if reply["type"] == "observation":
+            del data["metadata"], data["truncated"]
+        elif reply["type"] == "error":
+            reply["data"] = {"message": "Invalid JSON: unexpected end of data", "code": "INVALID_JSON"}
+        elif reply["type"] == "mcp":
+            del data["error"]
+        return reply
+
+    return make
+
+
+def _transcript(messages: list[Json], replies: list[Json]) -> list[Json]:
+    """A session as it might go, in messages of this environment's own types."""
+    said = {row["type"]: row.get("example") for row in messages}
+    heard = {row["type"]: row.get("example") for row in replies}
+    turns = (
+        ("client", said["reset"]),
+        ("server", heard["observation"]),
+        ("client", said["step"]),
+        ("server", heard["observation"]),
+        ("client", said["state"]),
+        ("server", heard["state"]),
+        ("client", {"type": "dance"}),
+        (
+            "server",
+            {"type": "error", "data": {"message": "Unknown message type: dance", "code": "UNKNOWN_TYPE"}},
+        ),
+        ("client", said["close"]),
+    )
+    return [{"from": who, "message": message} for who, message in turns if message is not None]

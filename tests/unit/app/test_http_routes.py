@@ -220,7 +220,9 @@ def test_the_openapi_document_names_every_public_route_and_resolves() -> None:
         assert shown == json.loads(
             json.dumps(document(worker.app.definition, [r for r in ROUTES if r.public]))
         )
-        assert {route.path for route in ROUTES if route.public} == set(shown["paths"])
+        # The task routes of an environment without tasks can only say 501, so they are left out.
+        public = {route.path for route in ROUTES if route.public and "{" not in route.path}
+        assert public == set(shown["paths"])
         for reference in references(shown):
             home = shown
             for part in reference.removeprefix("#/").split("/"):
