@@ -165,36 +165,55 @@ class _FastLoad:
             "new": object.__new__,
             "thorough": self._thorough,
         }
+        required = [i for i, spec in enumerate(self._kind.fields) if spec.required]
+        optional = [i for i, spec in enumerate(self._kind.fields) if not spec.required]
         lines = ["def load(value):", " if value.__class__ is not dict:", "  return thorough(value)"]
-        lines += [" left = len(value)", " try:"]
-        for index, _ in enumerate(self._kind.fields):
-            lines += self._field(index, names)
+        lines += [f" left = len(value) - {len(required)}", " try:"]
+        for index in required:
+            lines += [f"  f{index} = value[{self._kind.fields[index].name!r}]"]
+            lines += self._check(index, names, "  ")
+        # Nearly all messages hold the required fields and no other.
+        lines += ["  if left:", "   pass"]
+        for index in optional:
+            lines += self._optional_field(index, names)
         if self._kind.extra != "ignore":
-            lines += ["  if left:", "   return thorough(value)"]
-        lines += [" except (Fault, RecursionError):", "  return thorough(value)", *self._object(names)]
-        exec("\n".join(lines), names)
+            lines += ["   if left:", "    return thorough(value)"]
+        lines += ["  else:", "   pass"]
+        lines += [f"   f{index} = {self._default(index, names)}" for index in optional]
+        lines += [" except (KeyError, Fault, RecursionError):", "  return thorough(value)"]
+        exec("\n".join([*lines, *self._object(names)]), names)
         made: Callable[[Any], Any] = names["load"]
         return made
 
-    def _field(self, index: int, names: dict[str, Any]) -> list[str]:
-        spec = self._kind.fields[index]
+    def _check(self, index: int, names: dict[str, Any], indent: str) -> list[str]:
+        """Convert `f{index}` unless it is what it should be already."""
+        kind = self._kind.fields[index].kind
         name = f"f{index}"
-        names[f"check{index}"] = spec.kind.check
-        names[f"default{index}"] = spec.default if spec.factory is None else spec.factory
-        guard = spec.kind.guard(name, names)
-        lines = [f"  if {spec.name!r} in value:", f"   {name} = value[{spec.name!r}]"]
+        names[f"check{index}"] = kind.check
+        convert = f"{name} = check{index}({name}, Run())"
+        guard = kind.guard(name, names)
         if guard is None:
-            lines += [f"   {name} = check{index}({name}, Run())"]
-        elif guard != "True":
-            lines += [f"   if not ({guard}):", f"    {name} = check{index}({name}, Run())"]
-        lines += ["   left -= 1", "  else:"]
-        if spec.required:
-            return [*lines, "   return thorough(value)"]
+            return [indent + convert]
+        return [] if guard == "True" else [f"{indent}if not ({guard}):", f"{indent} {convert}"]
+
+    def _optional_field(self, index: int, names: dict[str, Any]) -> list[str]:
+        name = self._kind.fields[index].name
+        return [
+            f"   if {name!r} in value:",
+            f"    f{index} = value[{name!r}]",
+            *self._check(index, names, "    "),
+            "    left -= 1",
+            "   else:",
+            f"    f{index} = {self._default(index, names)}",
+        ]
+
+    def _default(self, index: int, names: dict[str, Any]) -> str:
+        spec = self._kind.fields[index]
+        names[f"default{index}"] = spec.default if spec.factory is None else spec.factory
         if spec.factory is None:
-            return [*lines, f"   {name} = default{index}"]
+            return f"default{index}"
         # A display is made in half the time of a call.
-        made = _DISPLAYS.get(spec.factory, f"default{index}()")
-        return [*lines, f"   {name} = {made}"]
+        return _DISPLAYS.get(spec.factory, f"default{index}()")
 
     def _object(self, names: dict[str, Any]) -> list[str]:
         """Make the object: field by field where dataclasses wrote the ``__init__``, else by calling it."""

@@ -18,7 +18,7 @@ from openenv.app.routes.ws import SessionSocket
 from openenv.config import effective_capacity, resolve
 from openenv.protocol.http11 import Request
 from openenv.session.pool import LocalCapacity
-from openenv.session.runner import PENDING
+from openenv.session.runner import PENDING, StepNow
 
 if TYPE_CHECKING:
     from openenv.app.app import App
@@ -143,6 +143,7 @@ class _AsgiPeer:
     """The client of an ASGI WebSocket. What is to be sent waits in a queue, in order."""
 
     is_writable = True
+    step_now: StepNow | None = None  # not used: messages come one at a time here
 
     def __init__(self) -> None:
         self._queue: asyncio.Queue[bytes | int | None] = asyncio.Queue()

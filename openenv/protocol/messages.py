@@ -13,27 +13,29 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from openenv.codec import OPTIONS, decode_leniently, decode_strictly, encode, encode_strictly
+from openenv.codec import decode_leniently, decode_strictly, encode
 from openenv.errors import InvalidJsonError, OpenEnvError, SchemaError, SessionError, UnknownTypeError
 from openenv.schema import compile_plain_observation, dump_observation, jsonable
 
 __all__ = [
+    "OBSERVATION_BEGINS",
     "Message",
     "parse_message",
-    "plain_replies",
+    "plain_observations",
     "serialize_error",
     "serialize_observation",
     "serialize_rpc",
     "serialize_state",
+    "serialize_web",
 ]
 
 
 Message = tuple[str, dict[str, Any] | None, float | None]
 """One request of a client: (type, data, timeout_s).
 
-The type is ``reset``, ``step``, ``state``, ``close`` or ``mcp``. The data is the action, the keyword
-arguments of ``reset`` or the JSON-RPC request; None for ``state`` and ``close``. The timeout is in
-seconds, > 0, or None. A plain tuple, because one is made for every message.
+The type is ``reset``, ``step``, ``state``, ``close``, ``mcp`` or ``web``. The data is the action, the
+keyword arguments of ``reset``, the JSON-RPC request or the observation to draw; None for ``state`` and
+``close``. The timeout is in seconds, > 0, or None. A plain tuple, because one is made for every message.
 """
 
 
@@ -48,6 +50,7 @@ _SHAPES: dict[str, tuple[int, bool]] = {
     "state": (_NONE, False),
     "close": (_NONE, False),
     "mcp": (_REQUIRED, False),
+    "web": (_OPTIONAL, False),  # ours; refused like any unknown type unless the environment draws itself
 }
 
 
@@ -56,7 +59,7 @@ def parse_message(payload: bytes | str) -> Message:
 
     Raises:
         InvalidJsonError: It is not JSON; the session goes on.
-        UnknownTypeError: ``type`` is missing or not one of the five; the session goes on.
+        UnknownTypeError: ``type`` is missing or not one of the six; the session goes on.
         SchemaError: A key is missing, of the wrong type or unexpected; the session goes on.
         SessionError: JSON, but not an object; stock servers end the session, so it does end.
     """
@@ -143,22 +146,18 @@ def serialize_observation(observation: Any) -> bytes:
     Raises:
         TypeError: It is no observation, or something in it has no JSON form.
     """
-    make = plain_replies.get(observation.__class__)
+    make = plain_observations.get(observation.__class__)
     if make is None or observation.metadata:
         return _serialize_any(observation)
-    reply = make(observation)
-    try:
-        return encode_strictly(reply, jsonable, OPTIONS)
-    except TypeError:
-        return encode(reply, jsonable)
+    return OBSERVATION_BEGINS + encode(make(observation), jsonable) + b"}"
 
 
-plain_replies: dict[type, Callable[[Any], dict[str, Any]]] = {}
-"""For each class whose observations need no looking at, the one compiled expression that makes a reply.
-It holds for observations without metadata."""
-_PLAIN_REPLY = (
-    "{{'type': 'observation', 'data': {{'observation': {fields}, 'reward': o.reward, 'done': o.done}}}}"
-)
+plain_observations: dict[type, Callable[[Any], dict[str, Any]]] = {}
+"""For each class whose observations need no looking at, the one compiled expression that makes a reply's
+``data``. It holds for observations without metadata."""
+OBSERVATION_BEGINS = b'{"type":"observation","data":'
+"""What stands before the ``data`` of an observation's reply; a brace stands after it."""
+_PLAIN_DATA = "{{'observation': {fields}, 'reward': o.reward, 'done': o.done}}"
 _seen: set[type] = set()
 
 
@@ -167,9 +166,9 @@ def _serialize_any(observation: Any) -> bytes:
     fields, reward, done, metadata = dump_observation(observation)
     if cls not in _seen:
         _seen.add(cls)
-        make = compile_plain_observation(cls, _PLAIN_REPLY)
+        make = compile_plain_observation(cls, _PLAIN_DATA)
         if make is not None:
-            plain_replies[cls] = make
+            plain_observations[cls] = make
     data = {"observation": fields, "reward": reward, "done": done}
     if metadata:
         data["metadata"] = metadata
@@ -186,6 +185,22 @@ def serialize_state(state: Any) -> bytes:
 def serialize_rpc(response: dict[str, Any]) -> bytes:
     """The reply to ``mcp``, holding one JSON-RPC response."""
     return encode({"type": "mcp", "data": response}, jsonable)
+
+
+def serialize_web(html: Any, actions: Any) -> bytes:
+    """The reply to ``web``.
+
+    Args:
+        html: What `render_web` gave.
+        actions: What `web_actions` gave: pairs of a label and an action.
+
+    Raises:
+        TypeError: They are something else.
+    """
+    if html is not None and not isinstance(html, str):
+        raise TypeError(f"expected str or None from render_web, got {type(html).__name__}")
+    buttons = [{"label": str(label), "action": action} for label, action in actions or ()]
+    return encode({"type": "web", "data": {"html": html, "actions": buttons}}, jsonable)
 
 
 def serialize_error(error: OpenEnvError) -> bytes:

@@ -16,13 +16,22 @@ from typing import Any
 from websockets.speedups import apply_mask
 
 from openenv.codec import OPTIONS, decode_strictly, encode_strictly
-from openenv.protocol.messages import plain_replies, serialize_observation
+from openenv.protocol.messages import OBSERVATION_BEGINS, plain_observations, serialize_observation
 from openenv.protocol.websocket import HEADS, text_frame
 from openenv.schema import jsonable
 
 __all__ = ["observation_frame", "plain_step"]
 
-_N_HEADS = len(HEADS)
+# For each length of a reply's `data`, the frame's head and what stands before the `data`.
+_N_WRAPPING = len(OBSERVATION_BEGINS) + 1
+_BEGINNINGS = [head + OBSERVATION_BEGINS for head in HEADS[_N_WRAPPING:]]
+
+# How encoders begin a step, without and with spaces: only the action is decoded then, and not the wrapping.
+_COMPACT = b'{"type":"step","data":'
+_SPACED = b'{"type": "step", "data": '
+_N_COMPACT = len(_COMPACT)
+_N_SPACED = len(_SPACED)
+_CLOSING_BRACE = 0x7D
 
 
 def plain_step(data: bytes) -> dict[str, Any] | None:
@@ -31,28 +40,31 @@ def plain_step(data: bytes) -> dict[str, Any] | None:
     Call it between two messages only, see `WebSocketServer.is_between`. Text that is not UTF-8 is not
     JSON either, and so takes the long way.
     """
-    length = len(data) - 6
-    if not (0 < length < 126 and data[0] == 0x81 and data[1] == length + 128):
+    length = len(data)
+    if not (6 < length < 132 and data[0] == 0x81 and data[1] == length + 122):
+        return None
+    payload = apply_mask(data[6:], data[2:6])
+    if payload.startswith(_COMPACT):
+        text = payload[_N_COMPACT:-1]
+    elif payload.startswith(_SPACED):
+        text = payload[_N_SPACED:-1]
+    else:
         return None
     try:
-        message = decode_strictly(apply_mask(data[6:], data[2:6]))
+        # The whole is a JSON text if and only if this is one: then nothing stands behind the action.
+        action = decode_strictly(text)
     except ValueError:
         return None
-    if type(message) is dict and len(message) == 2 and message.get("type") == "step":
-        action = message.get("data")
-        if type(action) is dict:
-            return action
-    return None
+    return action if action.__class__ is dict and payload[-1] == _CLOSING_BRACE else None
 
 
 def observation_frame(observation: Any) -> bytes:
     """`serialize_observation` as a frame, with its errors."""
-    make = plain_replies.get(observation.__class__)
-    if make is None or observation.metadata:
-        return text_frame(serialize_observation(observation))
-    try:
-        reply = encode_strictly(make(observation), jsonable, OPTIONS)
-    except TypeError:
-        return text_frame(serialize_observation(observation))
-    length = len(reply)
-    return HEADS[length] + reply if length < _N_HEADS else text_frame(reply)
+    make = plain_observations.get(observation.__class__)
+    if make is not None and not observation.metadata:
+        try:
+            data = encode_strictly(make(observation), jsonable, OPTIONS)
+            return _BEGINNINGS[len(data)] + data + b"}"
+        except (TypeError, IndexError):
+            pass
+    return text_frame(serialize_observation(observation))

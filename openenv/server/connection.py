@@ -37,7 +37,7 @@ from openenv.protocol.websocket import (
     accept_upgrade,
     text_frame,
 )
-from openenv.session.runner import PENDING
+from openenv.session.runner import PENDING, StepNow
 from openenv.version import __version__
 
 __all__ = ["Connections", "HttpConnection", "WebSocketConnection"]
@@ -395,6 +395,7 @@ class WebSocketConnection(asyncio.Protocol):
     __slots__ = (
         "_answered",
         "_heard",
+        "_is_between",
         "_paused",
         "_shared",
         "_socket",
@@ -402,12 +403,16 @@ class WebSocketConnection(asyncio.Protocol):
         "_transport",
         "_ws",
         "is_writable",
+        "step_now",
     )
 
     def __init__(self, shared: Connections, transport: Any) -> None:
         self._shared = shared
         self._transport = transport
         self._ws = WebSocketServer(shared.config.max_message_bytes)
+        # Copied, so that a plain step touches no object that it does not need.
+        self._is_between = self._ws.is_between
+        self.step_now: StepNow | None = None
         self._socket: SessionSocket | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._heard = True
@@ -433,19 +438,25 @@ class WebSocketConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard = True
-        socket = self._socket
-        if socket is None:
-            return
-        step_now = socket.step_now
-        if step_now is not None and self._ws.is_between and self.is_writable:
+        step_now = self.step_now
+        if step_now is not None and self._is_between and self.is_writable:
             action = plain_step(data)
             if action is not None:
                 try:
                     frame = step_now(action, observation_frame)
                 except Exception as error:
-                    frame = text_frame(socket.reply_to(error))
+                    frame = self._frame_of_error(error)
                 self._transport.write(frame)
                 return
+        socket = self._socket
+        if socket is not None:
+            self._receive(data, socket)
+
+    def _frame_of_error(self, error: Exception) -> bytes:
+        assert self._socket is not None  # else no step could have been taken
+        return text_frame(self._socket.reply_to(error))
+
+    def _receive(self, data: bytes, socket: SessionSocket) -> None:
         out: list[bytes] = []
         size = 0
         for event in self._ws.receive_data(data):
@@ -466,6 +477,7 @@ class WebSocketConnection(asyncio.Protocol):
                 self._write(out)
                 out = []
                 socket.receive_binary()
+        self._is_between = self._ws.is_between
         self._write(out)
         if self._ws.has_data_to_send and self._ws.is_open:
             self._flush()
@@ -505,6 +517,7 @@ class WebSocketConnection(asyncio.Protocol):
     def close(self, code: int) -> None:
         """Start the closing handshake, or answer the client's."""
         self._ws.send_close(code)
+        self._is_between = False
         self._flush()
         if self._timer is None and not self._transport.is_closing():
             self._timer = self._shared.loop.call_later(self._shared.config.close_timeout_s, self.abort)

@@ -24,6 +24,7 @@ from openenv.errors import (
     OpenEnvError,
     SessionBrokenError,
     SessionError,
+    UnknownTypeError,
 )
 from openenv.protocol.messages import (
     parse_message,
@@ -31,8 +32,9 @@ from openenv.protocol.messages import (
     serialize_observation,
     serialize_rpc,
     serialize_state,
+    serialize_web,
 )
-from openenv.session.runner import PENDING, StepNow
+from openenv.session.runner import PENDING, OnDone, StepNow
 from openenv.session.session import Session
 
 __all__ = ["Peer", "SessionSocket"]
@@ -47,7 +49,15 @@ _LARGE_BYTES = 64 * 1024  # one such message is enough
 
 
 class Peer(Protocol):
-    """The client's end, as a session socket sees it."""
+    """The client's end, as a session socket sees it.
+
+    Attributes:
+        step_now: Set by the session socket: a step that runs on the loop, while one can be taken, else
+            None; see `Session.step_now` and `protocol/shortcut.py`. A peer that uses it gives what it
+            raises to `SessionSocket.reply_to`.
+    """
+
+    step_now: StepNow | None
 
     def send(self, reply: bytes) -> None:
         """Send one text message."""
@@ -72,10 +82,6 @@ class SessionSocket:
     Args:
         context: The worker's.
         peer: Where replies go.
-
-    Attributes:
-        step_now: A step that runs on the loop, while one can be taken, else None: see `Session.step_now`
-            and `protocol/shortcut.py`. Whoever uses it gives what it raises to `reply_to`.
     """
 
     __slots__ = (
@@ -88,7 +94,6 @@ class SessionSocket:
         "_peer",
         "_session",
         "_waiting",
-        "step_now",
     )
 
     def __init__(self, context: Context, peer: Peer) -> None:
@@ -97,7 +102,6 @@ class SessionSocket:
         self._session: Session | None = None
         self._waiting: deque[bytes] | None = None
         self._busy = True
-        self.step_now: StepNow | None = None
         self._paused = False
         self._draining = False
         self._ended = False
@@ -125,11 +129,12 @@ class SessionSocket:
     def _set_free(self) -> None:
         self._busy = False
         assert self._session is not None
-        self.step_now = self._session.step_now
+        # A shared session may be busy with somebody else's call when a step comes.
+        self._peer.step_now = None if self._session.shared else self._session.step_now
 
     def _set_busy(self) -> None:
         self._busy = True
-        self.step_now = None
+        self._peer.step_now = None
 
     def _opened(self, result: Any, error: BaseException | None) -> None:
         self._answered(None, error)
@@ -167,15 +172,18 @@ class SessionSocket:
         assert session is not None
         try:
             kind, data, timeout_s = parse_message(payload)
-            if kind == "step":
+            if session.shared:
+                result = self._ask_in_turn(session, kind, data, timeout_s)
+            elif kind == "step":
                 result = session.step(data, serialize_observation, self._answered, timeout_s)
             elif kind == "reset":
                 result = session.reset(data or {}, serialize_observation, self._answered, timeout_s)
             elif kind == "state":
                 result = session.read_state(serialize_state, self._answered)
             elif kind == "mcp":
-                result = mcp.answer(self._context, data, session, self._rpc_answered)
-                result = result if result is PENDING else serialize_rpc(result)
+                result = self._ask_rpc(session, data)
+            elif kind == "web":
+                result = self._draw(session, data)
             else:
                 self._close_session()
                 return None
@@ -185,6 +193,40 @@ class SessionSocket:
             self._set_busy()
             return None
         return result  # type: ignore[no-any-return]
+
+    def _draw(self, session: Session, observation: dict[str, Any] | None) -> Any:
+        """What `/web` asks for after an observation; without an author's drawing it is no message at all."""
+        if not session.draws:
+            raise UnknownTypeError("Unknown message type: web")
+        return session.draw(observation or {}, serialize_web, self._answered)
+
+    def _ask_in_turn(
+        self, session: Session, kind: str, data: dict[str, Any] | None, timeout_s: float | None
+    ) -> Any:
+        """The same of a session that others may call as well."""
+        ask: Callable[[OnDone], Any]
+        if kind == "step":
+            ask = lambda done: session.step(data, serialize_observation, done, timeout_s)  # noqa: E731
+        elif kind == "reset":
+            ask = lambda done: session.reset(data or {}, serialize_observation, done, timeout_s)  # noqa: E731
+        elif kind == "state":
+            ask = partial(session.read_state, serialize_state)
+        elif kind == "mcp":
+            return self._ask_rpc(session, data)
+        elif kind == "web" and session.draws:
+            ask = partial(session.draw, data or {}, serialize_web)
+        elif kind == "web":
+            return self._draw(session, data)
+        else:
+            self._close_session()
+            return None
+        return session.in_turn(ask, self._answered)
+
+    def _ask_rpc(self, session: Session, request: Any) -> Any:
+        response = mcp.answer(self._context, request, session, self._rpc_answered)
+        if session.shared:
+            self._peer.step_now = None
+        return response if response is PENDING else serialize_rpc(response)
 
     def _rpc_answered(self, response: dict[str, Any]) -> None:
         self._answered(serialize_rpc(response), None)

@@ -22,8 +22,9 @@ def frame(text: str | bytes, opcode: Opcode = Opcode.TEXT, fin: bool = True, mas
 PLAIN = [
     '{"type":"step","data":{}}',
     '{"type":"step","data":{"message":"hi"}}',
-    '{"data":{"a":[1,2,{"b":null}]},"type":"step"}',
-    ' {"type" : "step", "data" : {"\u00e9" : "\u00fc"}} ',
+    '{"type": "step", "data": {"a": [1, 2, {"b": null}]}}',
+    '{"type":"step","data": {"\u00e9" : "\u00fc"} }',
+    '{"type":"step","data":{"a":"},{"}}',
 ]
 
 
@@ -42,6 +43,12 @@ OTHERS = [
     frame("{}"),
     frame('{"type":"step"}'),
     frame('{"type":"step","data":[]}'),
+    frame('{"type":"step","data":{}} '),
+    frame('{"type":"step","data":{}]'),
+    frame('{"type":"step","data":{},"data":{"a":1}}'),
+    frame('{"data":{},"type":"step"}'),
+    frame('{"type":"step","data":'),
+    frame('{"type":"step","data":}'),
     frame('{"type":"step","data":{},"timeout_s":1}'),
     frame('{"type":"reset","data":{}}'),
     frame('{"type":"step","data":{"x":NaN}}'),
