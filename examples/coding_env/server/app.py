@@ -1,0 +1,21 @@
+"""The application: `openenv serve`, `uvicorn server.app:app`, or `server` once installed."""
+
+from openenv import create_app
+
+from coding_env.server.choice import choose
+from coding_env.server.environment import CodingEnvironment
+from coding_env.server.settings import read_settings
+
+# Here and not in the first session: a server without a sandbox must not start.
+choose(read_settings())
+
+app = create_app(CodingEnvironment, env_name="coding_env")
+
+
+def main() -> None:
+    """Serve on HOST and PORT, 0.0.0.0:8000 by default."""
+    raise SystemExit(app.run())
+
+
+if __name__ == "__main__":
+    main()
