@@ -22,6 +22,7 @@ class Route(NamedTuple):
         handler: What answers it.
         control: Whether it steers an environment, and so is absent in production mode.
         public: Whether `/openapi.json` shows it.
+        web: Whether it is part of `/web`, and so absent where ENABLE_WEB_INTERFACE is off.
     """
 
     method: str
@@ -29,6 +30,7 @@ class Route(NamedTuple):
     handler: Handler
     control: bool = False
     public: bool = True
+    web: bool = False
 
 
 class Match(NamedTuple):

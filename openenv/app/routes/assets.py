@@ -1,0 +1,73 @@
+"""Files of `openenv/web` as responses: read once, when first asked for, and sent again only if changed.
+
+In: a file's name. Out: a handler. Reference: RFC 9110 sections 8.8.3 and 13.1.2 (validators),
+CSP level 3 (https://www.w3.org/TR/CSP3/).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from openenv.app.context import Context, Handler, Respond, Response
+from openenv.protocol.http11 import Request
+
+__all__ = ["EMBEDDERS", "PAGE_POLICY", "asset", "read", "respond_with"]
+
+FOLDER = Path(__file__).parents[2] / "web"
+
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+}
+
+EMBEDDERS = "frame-ancestors 'self' https://huggingface.co https://*.hf.space"
+"""Who may show a page of ours in a frame: Spaces are shown in one."""
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    f"connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; {EMBEDDERS}"
+)
+"""Content-Security-Policy of pages: nothing inline, nothing from anywhere else."""
+
+
+@cache
+def read(name: str) -> bytes:
+    """The content of a file of `openenv/web`; an edit is seen after a restart."""
+    return (FOLDER / name).read_bytes()
+
+
+def asset(name: str, policy: str = PAGE_POLICY) -> Handler:
+    """A handler that answers with a file.
+
+    Args:
+        name: Name in `openenv/web`; its suffix is one of `TYPES`.
+        policy: Its Content-Security-Policy.
+    """
+    content_type = TYPES[Path(name).suffix]
+
+    def serve(context: Context, request: Request, respond: Respond) -> Response:
+        return respond_with(request, read(name), content_type, policy)
+
+    return serve
+
+
+def respond_with(request: Request, body: bytes, content_type: str, policy: str = PAGE_POLICY) -> Response:
+    """The response with `body`, or 304 if the client has it already."""
+    etag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
+    headers = (
+        ("content-type", content_type),
+        # Ask each time: a Space that was built anew must not show its old page.
+        ("cache-control", "no-cache"),
+        ("etag", etag),
+        ("content-security-policy", policy),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+    )
+    wanted = ",".join(value for name, value in request.headers if name == "if-none-match")
+    known = {tag.strip().removeprefix("W/") for tag in wanted.split(",")}
+    if etag in known or "*" in known:
+        return Response(304, b"", headers[1:])
+    return Response(200, body, headers)
