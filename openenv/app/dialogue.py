@@ -11,7 +11,16 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["CLOSE_CODES", "ERRORS", "MESSAGES", "REPLIES", "RPC_ERRORS", "RPC_METHODS", "message_schemas"]
+__all__ = [
+    "CLOSE_CODES",
+    "ERRORS",
+    "MESSAGES",
+    "REPLIES",
+    "RPC_DESCRIPTION",
+    "RPC_ERRORS",
+    "RPC_METHODS",
+    "message_schemas",
+]
 
 Json = dict[str, Any]
 
@@ -128,6 +137,12 @@ CLOSE_CODES: tuple[Json, ...] = (
     {"code": 1011, "when": "The server failed, or demands pongs and got none."},
 )
 """Every code with which a server closes."""
+
+RPC_DESCRIPTION = (
+    "JSON-RPC 2.0, as `POST /mcp` and as `mcp` messages on `/ws`; the status of a response is always 200. "
+    "Without a `session_id`, `POST /mcp` makes an environment for the one call."
+)
+"""What there is to know before the tables."""
 
 RPC_METHODS: tuple[Json, ...] = (
     {

@@ -24,6 +24,7 @@ from openenv.app.dialogue import (
     ERRORS,
     MESSAGES,
     REPLIES,
+    RPC_DESCRIPTION,
     RPC_ERRORS,
     RPC_METHODS,
     message_schemas,
@@ -111,7 +112,11 @@ def document(definition: Definition, routes: Iterable[Route]) -> Json:
         "components": {"schemas": components.schemas},
         "tags": [{"name": name, "description": _TAG_TEXTS[name]} for name in tags],
         "x-websocket": _websocket(components.schemas),
-        "x-json-rpc": {"methods": list(RPC_METHODS), "errors": list(RPC_ERRORS)},
+        "x-json-rpc": {
+            "description": RPC_DESCRIPTION,
+            "methods": list(RPC_METHODS),
+            "errors": list(RPC_ERRORS),
+        },
     }
 
 
@@ -340,6 +345,7 @@ def _result(observation: Json) -> Json:
                 "metadata": {
                     **_nullable({"type": "object"}),
                     "description": "The observation's metadata, null where it is empty",
+                    "examples": [None],
                 },
                 "truncated": {
                     "const": True,
@@ -456,7 +462,7 @@ def _operation(
 ) -> Json:
     summary, _, description = (route.handler.__doc__ or "").strip().partition("\n\n")
     operation: Json = {
-        "operationId": route.handler.__name__,
+        "operationId": "mcp" if route.path == "/mcp" else route.handler.__name__,
         "summary": " ".join(summary.split()),
         "tags": [_tag(route)],
     }
@@ -557,7 +563,7 @@ def _websocket(schemas: dict[str, Json]) -> Json:
             made.append(full)
         return made
 
-    messages, replies = shown(MESSAGES, sampler.request), shown(REPLIES, _briefly(sampler))
+    messages, replies = shown(MESSAGES, sampler.request), shown(REPLIES, _reply_maker(sampler))
     return {
         "path": "/ws",
         "description": "One connection is one session with one environment, over many episodes. "
@@ -571,18 +577,15 @@ def _websocket(schemas: dict[str, Json]) -> Json:
     }
 
 
-def _briefly(sampler: Sampler) -> Callable[[Any], Any]:
-    """Replies as they mostly are: without the keys that are there only sometimes."""
+def _reply_maker(sampler: Sampler) -> Callable[[Any], Any]:
+    """Makes replies; those that a sample cannot tell right are written out."""
 
     def make(schema: Json) -> Any:
         reply = sampler.reply(schema)
-        data = reply["data"]
-        if reply["type"] == "observation":
-            del data["metadata"], data["truncated"]
-        elif reply["type"] == "error":
-            reply["data"] = {"message": "Invalid JSON: unexpected end of data", "code": "INVALID_JSON"}
+        if reply["type"] == "error":
+            reply["data"] = {"message": "Unknown message type: dance", "code": "UNKNOWN_TYPE"}
         elif reply["type"] == "mcp":
-            del data["error"]
+            reply["data"] = {"jsonrpc": "2.0", "id": 1, "result": {"tools": []}}
         return reply
 
     return make
@@ -600,10 +603,7 @@ def _transcript(messages: list[Json], replies: list[Json]) -> list[Json]:
         ("client", said["state"]),
         ("server", heard["state"]),
         ("client", {"type": "dance"}),
-        (
-            "server",
-            {"type": "error", "data": {"message": "Unknown message type: dance", "code": "UNKNOWN_TYPE"}},
-        ),
+        ("server", heard["error"]),
         ("client", said["close"]),
     )
     return [{"from": who, "message": message} for who, message in turns if message is not None]

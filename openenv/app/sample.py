@@ -63,7 +63,7 @@ class Sampler:
         return self._value(schema, False, 0)
 
     def reply(self, schema: Any) -> Any:
-        """A value as somebody would receive it: every property of an object.
+        """A value as somebody would receive it: every property of an object that is surely there.
 
         Raises:
             NoSampleError: There is none that is sure to fit.
@@ -112,9 +112,9 @@ class Sampler:
     def _object(self, schema: Json, whole: bool, depth: int) -> dict[str, Any]:
         properties: dict[str, Any] = dict(schema.get("properties", {}))
         required = set(schema.get("required", ()))
-        wanted = [
-            name for name, inner in properties.items() if whole or name in required or inner.get("examples")
-        ]
+        # What a reply need not hold and has no default is there only sometimes.
+        sure = {*required, *(name for name, inner in properties.items() if _has(inner, whole))}
+        wanted = [name for name in properties if name in sure]
         if not wanted and depth == 0:
             wanted = [name for name in properties if name != "metadata"][:1]
         made: dict[str, Any] = {}
@@ -148,6 +148,11 @@ class Sampler:
             item = made[-1] if made else "anything"
             made += [item] * (shortest - len(made))
         return made
+
+
+def _has(schema: Any, whole: bool) -> bool:
+    """Whether a property that is not required is worth a value."""
+    return isinstance(schema, Mapping) and bool(schema.get("examples") or (whole and "default" in schema))
 
 
 def _integer(schema: Json) -> int:
