@@ -21,6 +21,8 @@ __all__ = ["COMMANDS", "Parser", "main"]
 
 COMMANDS = {
     "serve": "serve an environment over WebSocket and HTTP",
+    "push": "put an environment on a Hugging Face Space, or its image into a registry",
+    "fork": "copy a Space of somebody's into your namespace",
 }
 """Name and purpose of every command; each is a module of this package with `configure` and `run`."""
 
@@ -77,7 +79,9 @@ def _run(words: list[str]) -> int:
     options, unknown = parser.parse_known_args(words)
     if unknown:
         command = " ".join(["openenv", *([options.command] if options.command else [])])
-        raise ConfigurationError(f"unknown arguments: {' '.join(unknown)}; see '{command} --help'")
+        # Without what is behind a '=', which may be a secret whose flag is misspelt.
+        shown = " ".join(word.partition("=")[0] for word in unknown)
+        raise ConfigurationError(f"unknown arguments: {shown}; see '{command} --help'")
     if options.command is None:
         parser.print_help()
         return 0
