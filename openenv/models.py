@@ -251,6 +251,9 @@ def _accept_extras(cls: type) -> None:
 
     @functools.wraps(declared)
     def __init__(self: Any, /, **values: Any) -> None:  # noqa: N807
+        if names.issuperset(values):  # as nearly always
+            declared(self, **values)
+            return
         extras = {name: values.pop(name) for name in list(values) if name not in names}
         declared(self, **values)
         # Not by setattr: an extra may be called like a method or a property, and must not replace it.

@@ -111,10 +111,13 @@ class Request(NamedTuple):
 
     def header(self, name: str, default: str | None = None) -> str | None:
         """Value of a field, several joined by ", " (RFC 9110 section 5.2); `name` in lower case."""
-        values = [value for key, value in self.headers if key == name]
-        if len(values) == 1:
-            return values[0]
-        return ", ".join(values) if values else default
+        found = default
+        is_first = True
+        for key, value in self.headers:
+            if key == name:
+                found = value if is_first else f"{found}, {value}"
+                is_first = False
+        return found
 
 
 class ExpectContinue:
