@@ -311,7 +311,7 @@ def _rpc_response() -> Json:
         "properties": {
             "jsonrpc": {"type": "string", "const": "2.0"},
             "id": _identity(True),
-            "result": {"description": "What the method gave"},
+            "result": {"description": "What the method gave", "examples": [{"tools": []}]},
             "error": error,
         },
         "required": ["jsonrpc", "id"],

@@ -13,11 +13,10 @@ Reference: https://spec.openapis.org/oas/v3.1.0; wire.md sections 4 and 5.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from openenv.app.components import Components, Json, reference_to, shown_part, unique
 from openenv.app.context import JSON, Context, Definition, Respond, Response
 from openenv.app.dialogue import (
     CLOSE_CODES,
@@ -40,9 +39,6 @@ from openenv.version import __version__
 
 __all__ = ["document", "make_handler"]
 
-Json = dict[str, Any]
-
-_PREFIX = "#/components/schemas/"
 _STATELESS = (
     "Each HTTP call has a fresh environment of its own: a step does not see what an earlier reset did. "
     "For an episode, use the WebSocket at `/ws`, where one connection is one session."
@@ -87,13 +83,13 @@ def document(definition: Definition, routes: Iterable[Route]) -> Json:
         routes: Those to describe, in the order of the document.
     """
     shown = [route for route in routes if _is_offered(definition, route)]
-    components = _Components()
+    components = Components()
     bodies, answers = _shapes(definition, components)
     paths: dict[str, Json] = {}
     used: set[str] = set()
     for route in shown:
         operation = _operation(route, definition, bodies, answers)
-        operation["operationId"] = _unique(operation["operationId"], used)
+        operation["operationId"] = unique(operation["operationId"], used)
         used.add(operation["operationId"])
         paths.setdefault(route.path, {})[route.method.lower()] = operation
     _add_examples(paths, components.schemas)
@@ -131,159 +127,12 @@ def _tag(route: Route) -> str:
     return _TAGS.get(route.path, "Task API")
 
 
-def _reference(name: str) -> Json:
-    return {"$ref": _PREFIX + name}
-
-
 # ---- schemas -----------------------------------------------------------------------------------
 
-_SCHEMA_KEYS = frozenset(
-    ("items", "additionalProperties", "propertyNames", "not", "if", "then", "else", "contains")
-)
-_LIST_KEYS = frozenset(("anyOf", "oneOf", "allOf", "prefixItems"))
-_MAP_KEYS = frozenset(("properties", "patternProperties", "$defs", "dependentSchemas"))
 
-
-class _Components:
-    """Gathers schemas under `#/components/schemas`, where references can find them."""
-
-    def __init__(self) -> None:
-        self.schemas: dict[str, Json] = {}
-        self._sources: dict[str, Any] = {}
-
-    def reserve(self, names: Iterable[str]) -> None:
-        """Keep names for what is added under them; an author's class of that name gets another."""
-        self._sources.update(dict.fromkeys(names))
-
-    def add(self, name: str, schema: Json) -> Json:
-        """Add a schema with its definitions, and give a reference to it."""
-        definitions: dict[str, Any] = schema.get("$defs", {})
-        names = self._names(definitions)
-        for key, value in definitions.items():
-            self._sources[names[key]] = value
-            self.schemas[names[key]] = _relocate(value, names)
-        self._sources[name] = schema
-        self.schemas[name] = _relocate({k: v for k, v in schema.items() if k != "$defs"}, names)
-        return _reference(name)
-
-    def _names(self, definitions: dict[str, Any]) -> dict[str, str]:
-        """A name for each definition. Another class of a name that is taken gets one of its own, and so
-        does whatever refers to it."""
-        changed: set[str] = set()
-        for key, value in definitions.items():
-            clean = _clean(key)
-            if clean != key or (clean in self._sources and self._sources[clean] != value):
-                changed.add(key)
-        grown = True
-        while grown:
-            more = {
-                key for key in definitions if key not in changed and changed & _references(definitions[key])
-            }
-            changed |= more
-            grown = bool(more)
-        taken = {*self._sources, *(key for key in definitions if key not in changed)}
-        names = {}
-        for key in definitions:
-            names[key] = _unique(_clean(key), taken) if key in changed else key
-            taken.add(names[key])
-        return names
-
-
-def _clean(name: str) -> str:
-    """A name as OpenAPI allows it: letters, digits, `.`, `_` and `-` of ASCII."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
-
-
-def _unique(name: str, taken: Iterable[str]) -> str:
-    unique, n = name, 1
-    while unique in taken:
-        n += 1
-        unique = f"{name}_{n}"
-    return unique
-
-
-def _references(schema: Any) -> set[str]:
-    """Names of the definitions that a schema refers to."""
-    found: set[str] = set()
-    for inner in _inside(schema):
-        if isinstance(inner.get("$ref"), str):
-            found.add(inner["$ref"].removeprefix("#/$defs/"))
-    return found
-
-
-def _inside(schema: Any) -> Iterator[Json]:
-    """A schema and every schema in it. Values (defaults, examples) are not looked into."""
-    if not isinstance(schema, dict):
-        return
-    yield schema
-    for key, value in schema.items():
-        if key in _SCHEMA_KEYS:
-            yield from _inside(value)
-        elif key in _LIST_KEYS:
-            for item in value:
-                yield from _inside(item)
-        elif key in _MAP_KEYS:
-            for item in value.values():
-                yield from _inside(item)
-
-
-def _relocate(schema: Any, names: dict[str, str]) -> Any:
-    """A schema whose references point into the document instead of into itself."""
-    if not isinstance(schema, dict):
-        return schema
-    made: Json = {}
-    for key, value in schema.items():
-        if key == "$ref":
-            made[key] = _moved(value, names)
-        elif key == "discriminator":
-            mapping = {tag: _moved(target, names) for tag, target in value.get("mapping", {}).items()}
-            made[key] = {**value, "mapping": mapping}
-        elif key in _SCHEMA_KEYS:
-            made[key] = _relocate(value, names)
-        elif key in _LIST_KEYS:
-            made[key] = [_relocate(item, names) for item in value]
-        elif key in _MAP_KEYS:
-            made[key] = {name: _relocate(item, names) for name, item in value.items()}
-        else:
-            made[key] = value
-    # `seed: int = None` is common, and such a default does not fit the type that it stands beside.
-    if made.get("default", 0) is None and made.get("type", "null") != "null":
-        del made["default"]
-    return made
-
-
-def _moved(reference: str, names: dict[str, str]) -> str:
-    name = reference.removeprefix("#/$defs/")
-    return _PREFIX + names.get(name, name) if name != reference else reference
-
-
-def _shown(schema: Json, cls: Any) -> Json:
-    """What of an observation travels as `observation`: all but its reward and done.
-
-    Every field of a dataclass is sent, so all are required. More may come with it: an environment may
-    give an object of a subclass.
-    """
-    definitions = schema.get("$defs", {})
-    inner = schema
-    if "$ref" in schema:
-        inner = definitions[schema["$ref"].removeprefix("#/$defs/")]
-    left_out = ("reward", "done")
-    made = {key: value for key, value in inner.items() if key not in ("additionalProperties", "$defs")}
-    properties = {key: value for key, value in inner.get("properties", {}).items() if key not in left_out}
-    required = [key for key in inner.get("required", ()) if key not in left_out]
-    if dataclasses.is_dataclass(cls):
-        required = list(properties)
-    made.pop("required", None)
-    if "properties" in made:
-        made["properties"] = properties
-    if required:
-        made["required"] = required
-    return {"$defs": definitions, **made} if definitions else made
-
-
-def _shapes(definition: Definition, components: _Components) -> tuple[dict[str, Json], dict[str, Json]]:
+def _shapes(definition: Definition, components: Components) -> tuple[dict[str, Json], dict[str, Json]]:
     """Request bodies and successful answers by path."""
-    dialogue = message_schemas(_reference("Action"), _reference("Observation"), _reference("State"))
+    dialogue = message_schemas(reference_to("Action"), reference_to("Observation"), reference_to("State"))
     own = ("Action", "Observation", "ResetObservation", "State", "ResetRequest", "StepRequest")
     results = ("Result", "ResetResult", "Fault", "Invalid", "Refusal", "Metadata", "Schemas")
     components.reserve((*own, *results, *dialogue))
@@ -305,16 +154,16 @@ def _shapes(definition: Definition, components: _Components) -> tuple[dict[str, 
     result = components.add("Result", _result(observation))
     first_result = result if first == observation else components.add("ResetResult", _result(first))
     anything = {"description": "Anything else is answered as well, by an error with status 200."}
-    rpc = {"anyOf": [_reference("RpcRequest"), anything]}
+    rpc = {"anyOf": [reference_to("RpcRequest"), anything]}
     bodies = {"/reset": reset, "/step": step, "/mcp": rpc, **_task_bodies()}
     answers = {
         "/health": _object({"status": {"type": "string", "const": "healthy"}}),
         "/reset": first_result,
         "/step": result,
         "/state": state,
-        "/schema": _reference("Schemas"),
-        "/metadata": _reference("Metadata"),
-        "/mcp": _reference("RpcResponse"),
+        "/schema": reference_to("Schemas"),
+        "/metadata": reference_to("Metadata"),
+        "/mcp": reference_to("RpcResponse"),
         **_task_answers(definition.env_name),
     }
     return bodies, answers
@@ -326,7 +175,7 @@ def _add_choices(schema: Json, *choices: Json) -> None:
 
 
 def _shown_of(schema: Schema) -> Json:
-    return _shown(schema.json_schema, schema.cls)
+    return shown_part(schema.json_schema, schema.cls)
 
 
 def _result(observation: Json) -> Json:
@@ -374,7 +223,7 @@ def _refusals() -> dict[str, Json]:
         },
         optional=("ctx",),
     )
-    faults = {"type": "array", "items": _reference("Fault")}
+    faults = {"type": "array", "items": reference_to("Fault")}
     return {
         "Fault": {"description": "One thing that does not fit.", **fault},
         "Invalid": {"description": "The body or the action does not fit.", **_object({"detail": faults})},
@@ -505,7 +354,7 @@ def _responses(route: Route, has_body: bool, answer: Json) -> dict[str, Json]:
         text = "The body is not UTF-8"
         responses["400"] = _refusal(f"{text}, or there is no task of that index" if is_task else text)
         responses["422"] = _response(
-            "The body is not JSON, or it does not fit. Nothing ran.", _reference("Invalid")
+            "The body is not JSON, or it does not fit. Nothing ran.", reference_to("Invalid")
         )
     elif is_task:
         responses["400"] = _refusal("The environment refused")
@@ -529,7 +378,7 @@ def _response(description: str, schema: Json) -> Json:
 
 
 def _refusal(description: str) -> Json:
-    return _response(description, _reference("Refusal"))
+    return _response(description, reference_to("Refusal"))
 
 
 # ---- examples ----------------------------------------------------------------------------------
@@ -556,7 +405,7 @@ def _websocket(schemas: dict[str, Json]) -> Json:
     def shown(rows: Iterable[Json], make: Callable[[Any], Any]) -> list[Json]:
         made = []
         for row in rows:
-            schema = _reference(row["schema"])
+            schema = reference_to(row["schema"])
             full = {**row, "schema": schema}
             with contextlib.suppress(NoSampleError):
                 full["example"] = make(schema)
@@ -578,14 +427,12 @@ def _websocket(schemas: dict[str, Json]) -> Json:
 
 
 def _reply_maker(sampler: Sampler) -> Callable[[Any], Any]:
-    """Makes replies; those that a sample cannot tell right are written out."""
+    """Makes replies. An error's message has to agree with its code, so that one is written out."""
 
     def make(schema: Json) -> Any:
         reply = sampler.reply(schema)
         if reply["type"] == "error":
             reply["data"] = {"message": "Unknown message type: dance", "code": "UNKNOWN_TYPE"}
-        elif reply["type"] == "mcp":
-            reply["data"] = {"jsonrpc": "2.0", "id": 1, "result": {"tools": []}}
         return reply
 
     return make
