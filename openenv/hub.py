@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from openenv.config import huggingface_token
+from openenv.config import environ, huggingface_token
 from openenv.errors import ConfigurationError, HubError
 
 __all__ = ["Account", "Hub", "Pushed", "RemoteSpace", "check_repo_id", "subdomain"]
@@ -137,7 +137,7 @@ class Hub:
         values = {token, *secrets, *(" ".join(secret.split()) for secret in secrets)} - {""}
         # The longest first, so that none is left half shown by another that is a part of it.
         self._hidden = sorted(values, key=len, reverse=True)
-        self._api: Any = self._library.HfApi(token=token)
+        self._api: Any = self._library.HfApi(endpoint=environ().get("HF_ENDPOINT") or None, token=token)
         self.endpoint: str = self._api.endpoint
         if not self.endpoint.startswith(("http://", "https://")):
             raise ConfigurationError(f"expected an http or https URL as HF_ENDPOINT, got {self.endpoint!r}")
@@ -198,7 +198,7 @@ class Hub:
 
         Args:
             repo_id: `namespace/name`.
-            private: Whether only its owners see it.
+            private: Whether only its owners see it, whatever the namespace's default is.
             hardware: The Hub's word for it, as `cpu-basic`; None for the free one.
             variables: Public settings.
             secrets: Settings that are never shown.
@@ -209,7 +209,7 @@ class Hub:
         settings = {"space_hardware": hardware, "space_variables": variables, "space_secrets": secrets}
         with self._asking(f"creating {repo_id}", confidential=True):
             self._api.create_repo(
-                repo_id, repo_type=_SPACE, space_sdk="docker", private=private, **_said(settings)
+                repo_id, repo_type=_SPACE, space_sdk="docker", private=private or None, **_said(settings)
             )
 
     def remove(self, repo_id: str) -> None:
@@ -246,6 +246,29 @@ class Hub:
             HubError: The Hub refuses, or cannot be reached. If the connection is lost after all had been
                 sent, the Hub is asked whether the commit arrived.
         """
+        try:
+            return self._upload(space, files, message, delete, create_pr)
+        except HubError as error:
+            if create_pr:
+                raise
+            try:
+                arrived = self._arrived(space, message)
+            except HubError:
+                raise HubError(
+                    f"{error}; whether the commit arrived could not be seen, and pushing twice is harmless"
+                ) from error
+            if arrived is None:
+                raise HubError(f"{error}; nothing was pushed") from error
+            return Pushed(f"{self.page(space.repo_id)}/commit/{arrived}", None, True)
+
+    def _upload(
+        self,
+        space: RemoteSpace,
+        files: Mapping[str, Path],
+        message: str,
+        delete: Sequence[str],
+        create_pr: bool,
+    ) -> Pushed:
         repo_id = space.repo_id
         add = self._library.CommitOperationAdd
         operations = [add(path_in_repo=name, path_or_fileobj=str(path)) for name, path in files.items()]
@@ -261,22 +284,16 @@ class Hub:
                 free_memory=False,
                 gitignore_content="",
             )
-        try:
-            with self._asking(f"committing to {repo_id}"), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                done = self._api.create_commit(
-                    repo_id,
-                    [*deletions, *operations],
-                    commit_message=message,
-                    repo_type=_SPACE,
-                    create_pr=create_pr,
-                    parent_commit=space.commit or None,
-                )
-        except HubError:
-            arrived = None if create_pr else self._arrived(space, message)
-            if arrived is None:
-                raise
-            return Pushed(f"{self.page(repo_id)}/commit/{arrived}", None, True)
+        with self._asking(f"committing to {repo_id}"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            done = self._api.create_commit(
+                repo_id,
+                [*deletions, *operations],
+                commit_message=message,
+                repo_type=_SPACE,
+                create_pr=create_pr,
+                parent_commit=space.commit or None,
+            )
         return Pushed(str(done.commit_url), done.pr_url, done.oid != space.commit)
 
     def configure(
@@ -318,7 +335,7 @@ class Hub:
         Args:
             source: `namespace/name` of any Space that this user may see.
             target: `namespace/name` of the copy.
-            private: Whether only its owners see the copy.
+            private: Whether only its owners see the copy; a copy of a private Space is private anyway.
             hardware: The Hub's word for it; None for the free one, whatever the source runs on.
             variables: Public settings, in place of the source's of the same name.
             secrets: Settings that are never shown.
@@ -329,12 +346,14 @@ class Hub:
         """
         # The Hub wants the hardware said, or refuses.
         settings = _said({"hardware": hardware or "cpu-basic", "variables": variables, "secrets": secrets})
+        # False would publish the copy of a private Space.
+        shown = private or None
         with self._asking(f"copying {source} to {target}", confidential=True):
             if hasattr(self._api, "duplicate_repo"):
                 named = {f"space_{key}": value for key, value in settings.items()}
-                self._api.duplicate_repo(source, target, repo_type=_SPACE, private=private, **named)
+                self._api.duplicate_repo(source, target, repo_type=_SPACE, private=shown, **named)
             else:
-                self._api.duplicate_space(source, target, private=private, **settings)
+                self._api.duplicate_space(source, target, private=shown, **settings)
 
     def _deletions(self, repo_id: str, files: Mapping[str, Path], patterns: Sequence[str]) -> list[Any]:
         if not patterns:
@@ -351,11 +370,10 @@ class Hub:
 
     def _arrived(self, space: RemoteSpace, message: str) -> str | None:
         """The name of the commit that was made although its answer was lost, or None."""
-        with suppress(HubError), self._asking("looking whether the commit arrived"):
+        with self._asking("looking whether the commit arrived"):
             last, *before = self._api.list_repo_commits(space.repo_id, repo_type=_SPACE)
-            if last.title == message and before and before[0].commit_id == space.commit:
-                return str(last.commit_id)
-        return None
+        is_ours = last.title == message and bool(before) and before[0].commit_id == space.commit
+        return str(last.commit_id) if is_ours else None
 
     @contextmanager
     def _asking(self, doing: str, confidential: bool = False) -> Iterator[None]:
@@ -412,7 +430,7 @@ class Hub:
     def _failure(self, doing: str, error: BaseException) -> str:
         words = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, ValueError) or (isinstance(error, OSError) and error.filename is not None):
-            return f"{doing}: {words}"
+            return f"{doing}: {words.rstrip('.')}"
         return (
             f"{doing}: the connection to {self.endpoint} failed ({words}); check the network and "
             f"HF_ENDPOINT, then run the same command again"

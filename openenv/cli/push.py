@@ -364,10 +364,10 @@ def _removed(hub: Hub, repo_id: str) -> str:
         hub.remove(repo_id)
     except HubError:
         return (
-            f"the new Space at {hub.page(repo_id)} is empty and could not be removed: push again to fill it, "
-            f"or delete it in its settings"
+            f"the new Space at {hub.page(repo_id)} could not be removed: push again to fill it, or delete it in "
+            f"its settings"
         )
-    return "nothing was pushed, and the new Space is removed again"
+    return "the new Space is removed again"
 
 
 # -- images -------------------------------------------------------------------------------------
@@ -406,10 +406,10 @@ def _docker(command: Sequence[str], folder: Path, advice: str) -> None:
 
 def _list(plan: _Plan, repo_id: str, count: int) -> None:
     sizes = _sizes(plan.files)
-    kind = "private" if plan.private else "public"
+    kind = " (private)" if plan.private else ""
     target = repo_id if count == 1 else f"{repo_id}-1 to {repo_id}-{count}"
     what = "propose" if plan.create_pr else "push"
-    _say(f"would {what} {len(sizes)} files, {_size(sum(sizes.values()))}, to {target} ({kind} if new):")
+    _say(f"would {what} {len(sizes)} files, {_size(sum(sizes.values()))}, to {target}{kind}:")
     for name, size in sizes.items():
         _say(f"  {_size(size):>9}  {name}")
     if plan.delete:

@@ -625,7 +625,8 @@ class HubStandIn:
         if target in self.spaces:
             message = "You already created this space repo"
             raise _Refusal(409, message, body={"error": message, "url": url})
-        private = asked.get("visibility", "public") == "private" or bool(asked.get("private"))
+        said = asked.get("visibility", {True: "private", False: "public"}.get(asked.get("private")))
+        private = source.private if said is None else said == "private"
         variables = {item["key"]: item["value"] for item in asked.get("variables") or ()}
         made = Space(
             target,
