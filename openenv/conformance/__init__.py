@@ -6,6 +6,7 @@
 
 from openenv.conformance.environment import ConformanceTests, assert_conformant, check_environment
 from openenv.conformance.finding import Finding, Report
+from openenv.conformance.server import check_url
 from openenv.conformance.static import check_folder
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "assert_conformant",
     "check_environment",
     "check_folder",
+    "check_url",
 ]
