@@ -9,16 +9,37 @@ Reference: the Gymnasium API (https://gymnasium.farama.org), `wire.md` section 3
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from openenv.models import EnvironmentMetadata
 
-__all__ = ["Environment", "TaskProvider", "Transform"]
+__all__ = ["Environment", "TaskProvider", "Transform", "run_plain"]
 
 ActT = TypeVar("ActT")
 ObsT = TypeVar("ObsT")
 StateT = TypeVar("StateT")
+T = TypeVar("T")
+
+plain_place: ContextVar[Callable[[Callable[[], Any]], Awaitable[Any]] | None] = ContextVar(
+    "openenv_plain_place", default=None
+)
+"""How `run_plain` runs something; set by the runner around every coroutine of an environment."""
+
+
+async def run_plain(function: Callable[[], T]) -> T:
+    """From an ``async def`` method, run plain code where this session's plain methods run.
+
+    That is the session's own thread, so what is bound to that thread works and the loop is not blocked.
+    Outside of a server it is some thread of the loop's executor.
+    """
+    place = plain_place.get()
+    if place is None:
+        return await asyncio.get_running_loop().run_in_executor(None, function)
+    result: T = await place(function)
+    return result
 
 
 class Transform(Generic[ObsT]):

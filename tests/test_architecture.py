@@ -27,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         # schema's own parts: kinds of types, times and dates, checks, and their description.
         *("schema", "kinds", "compound", "temporal", "validation", "json_schema"),
     ),
-    ("environment", "rubrics", "mcp"),
+    ("environment", "layout", "rubrics", "mcp", "tools"),
     ("protocol", "hub", "probe"),
     ("session", "containers"),
     ("app", "client"),
@@ -113,6 +113,9 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("client.channel", "sockets"): "names the resolver's error, to say which part of connecting failed",
     ("client.aio", "sockets"): "names how a connection is shut down that its transport would keep open",
     ("client.client", "threads"): "asks which thread it is on, so that a client is used one way",
+    ("tools", "except Exception"): "what a tool raises is a result of the call, wherever it is called",
+    ("mcp", "except Exception"): "what a tool raises is an observation, in a server or without one",
+    ("mcp", "threads"): "a plain step on a running loop needs a loop of its own, on its own thread",
     (
         "client.sync",
         "threads",
@@ -127,6 +130,9 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("containers.command", "threads"): "names the event that ends a command early",
     ("containers.uv", "threads"): "reads what a server writes, so that its pipe is never full",
     ("containers.uv", "processes"): "ends the process group that it started",
+    ("conformance.play", "threads"): "author code may hang, and a check must come back",
+    ("cli.validate", "subprocess"): "author code may exit or hang, so it is played with in another process",
+    ("cli.validate", "processes"): "ends that process, and whatever it started",
     ("containers.owner", "processes"): "signal 0 asks whether a process is alive, where there is no /proc",
 }
 """(module, thing or station it reaches) -> why it departs from the drawing."""

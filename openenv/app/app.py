@@ -20,11 +20,13 @@ from openenv.app import asgi
 from openenv.app.context import Context, Definition, Respond, Response, detail
 from openenv.app.openapi import make_handler
 from openenv.app.router import Route, Router
-from openenv.app.routes import about, control, mcp, tasks
+from openenv.app.routes import about, control, docs, mcp, tasks, web
 from openenv.app.routes.answers import failure
+from openenv.app.routes.rpc_socket import RpcSocket
 from openenv.app.routes.ws import Peer, SessionSocket
 from openenv.config import Config, effective_capacity, resolve
 from openenv.errors import ConcurrencyConfigurationError, ConfigurationError
+from openenv.mcp import action_schema_of
 from openenv.models import State
 from openenv.protocol.http11 import Request
 from openenv.schema import infer_types, schema_of
@@ -43,12 +45,15 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/schema", about.schema),
     Route("GET", "/metadata", about.metadata),
     Route("POST", "/mcp", mcp.post),
+    Route("DELETE", "/mcp", mcp.delete, public=False),
     Route("GET", "/list_environments", tasks.list_environments),
     Route("GET", "/{env_name}/splits", tasks.list_splits),
     Route("POST", "/{env_name}/tasks", tasks.list_tasks),
     Route("POST", "/{env_name}/num_tasks", tasks.num_tasks),
     Route("POST", "/{env_name}/task", tasks.get_task),
     Route("POST", "/{env_name}/task_range", tasks.get_task_range),
+    *docs.ROUTES,
+    *web.ROUTES,
 )
 """Every HTTP route about the environment; `/openapi.json` describes those that are served, and `/ws`
 is the one WebSocket route, see `App.websocket`."""
@@ -97,7 +102,7 @@ class App:
             ConcurrencyConfigurationError: The configuration asks for more than the class can.
         """
         effective_capacity(config.max_concurrent_envs, self.concurrent, self.environment_name)
-        routes = [row for row in ROUTES if config.mode != "production" or not row.control]
+        routes = [row for row in ROUTES if _is_served(row, config)]
         return Context(self.definition, _router(routes), config, capacity, loop)
 
     def dispatch(self, context: Context, request: Request, respond: Respond) -> Any:
@@ -119,7 +124,9 @@ class App:
 
     def websocket(self, context: Context, path: str, peer: Peer) -> SessionSocket | None:
         """What answers a WebSocket at `path`, or None: then the handshake is refused with 403."""
-        return SessionSocket(context, peer) if path == "/ws" else None
+        if path == "/ws":
+            return SessionSocket(context, peer)
+        return RpcSocket(context, peer) if path == "/mcp" else None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The same answers under an ASGI server; its workers do not share their capacity."""
@@ -143,6 +150,12 @@ class App:
         return run(self, resolve(knobs, code=self.settings()))
 
 
+def _is_served(row: Route, config: Config) -> bool:
+    if row.web and not config.web_interface:
+        return False
+    return config.mode != "production" or not row.control
+
+
 def _redirect(context: Context, request: Request) -> Response | None:
     """Existing servers lead `/health/` to `/health`; 307 keeps the method and the body."""
     path = request.path.rstrip("/")
@@ -154,7 +167,11 @@ def _redirect(context: Context, request: Request) -> Response | None:
 
 
 def _router(routes: Sequence[Route]) -> Router:
-    return Router([*routes, Route("GET", "/openapi.json", make_handler(routes), public=False)])
+    described = (
+        Route("GET", "/openapi.json", make_handler(routes), public=False),
+        Route("GET", "/docs", docs.make_handler(routes), public=False),
+    )
+    return Router([*routes, *described])
 
 
 _CONCURRENT = "SUPPORTS_CONCURRENT_SESSIONS"
@@ -225,7 +242,7 @@ def create_app(
     if (max_concurrent_envs or 1) > 1 and not getattr(cls or _class_of(env), _CONCURRENT, False):
         raise ConcurrencyConfigurationError(name, int(max_concurrent_envs or 1))
     inferred = infer_types(cls) if cls is not None else (None, None, None)
-    action = schema_of(_settle_type("action_cls", action_cls, inferred[0], name))
+    action = action_schema_of(_settle_type("action_cls", action_cls, inferred[0], name))
     observation = schema_of(_settle_type("observation_cls", observation_cls, inferred[1], name))
     definition = Definition(
         env_name=env_name or name,

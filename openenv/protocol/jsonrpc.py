@@ -23,6 +23,7 @@ __all__ = [
     "SERVER_ERROR",
     "RpcError",
     "RpcRequest",
+    "decode_request",
     "failure_response",
     "parse_request",
     "parse_request_value",
@@ -74,11 +75,19 @@ def parse_request(body: bytes) -> RpcRequest:
     Raises:
         RpcError: It is not JSON (-32700) or not a request (-32600).
     """
+    return parse_request_value(decode_request(body))
+
+
+def decode_request(body: bytes) -> Any:
+    """The JSON value of a request that is not looked into yet.
+
+    Raises:
+        RpcError: It is not JSON (-32700).
+    """
     try:
-        value = decode(body)
+        return decode(body)
     except InvalidJsonError as error:
         raise RpcError(PARSE_ERROR, "Parse error") from error
-    return parse_request_value(value)
 
 
 def parse_request_value(value: Any) -> RpcRequest:

@@ -126,6 +126,28 @@ class SessionPool:
         except KeyError:
             raise SessionNotFoundError(session_id) from None
 
+    def share(self, session: Session, *, held: bool = False) -> None:
+        """Let calls come by the session's id.
+
+        Args:
+            session: Whose.
+            held: Whether a socket holds it, so that no other can attach to it.
+        """
+        session.shared = True
+        if held:
+            self._attached.add(session.id)
+
+    def find(self, session_id: str) -> Session:
+        """The session of that id, if its id was given to anybody.
+
+        Raises:
+            SessionNotFoundError: There is none.
+        """
+        session = self.get(session_id)
+        if not session.shared:
+            raise SessionNotFoundError(session_id)
+        return session
+
     def attach(self, session_id: str) -> Session:
         """Hold a session that was made by somebody else, such as a JSON-RPC request.
 
@@ -133,7 +155,7 @@ class SessionPool:
             SessionNotFoundError: There is none of that id.
             SessionError: It is being made, or somebody holds it already.
         """
-        session = self.get(session_id)
+        session = self.find(session_id)
         if session.state is SessionState.STARTING:
             raise SessionError(f"Session {session_id} is still initializing")
         if session_id in self._attached:
@@ -148,8 +170,11 @@ class SessionPool:
             self._to_close.discard(session.id)
             self.close(session)
 
-    def close_detached(self, session: Session) -> bool:
+    def close_detached(self, session: Session, when_closed: Callable[[], None] | None = None) -> bool:
         """Close a session now, or once it is detached.
+
+        Args:
+            when_closed: As of `close`; not called where somebody holds it.
 
         Returns:
             True if it is being closed, False if somebody holds it and it will be closed after that.
@@ -157,7 +182,7 @@ class SessionPool:
         if session.id in self._attached:
             self._to_close.add(session.id)
             return False
-        self.close(session)
+        self.close(session, when_closed)
         return True
 
     def close(self, session: Session, when_closed: Callable[[], None] | None = None) -> None:
@@ -188,6 +213,7 @@ class SessionPool:
     def _closed(self, session: Session) -> None:
         if self._sessions.pop(session.id, None) is None:
             return
+        self._attached.discard(session.id)
         self._capacity.release()
         for call in self._when_closed.pop(session.id, ()):
             call()

@@ -23,13 +23,14 @@ import logging
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
 
-from openenv.environment import Environment
+from openenv.environment import Environment, plain_place
 from openenv.errors import AuthorError, EnvironmentFactoryError, OpenEnvError, SchemaError
 from openenv.schema import Schema, dump_state
 
@@ -43,6 +44,7 @@ __all__ = [
     "StepNow",
     "WorkThread",
     "environment_class",
+    "reset_function",
 ]
 
 logger = logging.getLogger("openenv.session")
@@ -118,6 +120,7 @@ class _Plan:
     reset: _Method
     step: _Method
     close: _Method
+    draws: bool
 
 
 _plans: dict[type, _Plan] = {}
@@ -126,7 +129,9 @@ _plans: dict[type, _Plan] = {}
 def _plan_of(cls: type) -> _Plan:
     plan = _plans.get(cls)
     if plan is None:
-        plan = _Plan(_method_of(cls, "reset"), _method_of(cls, "step"), _method_of(cls, "close"))
+        plan = _Plan(
+            _method_of(cls, "reset"), _method_of(cls, "step"), _method_of(cls, "close"), _draws_itself(cls)
+        )
         _plans[cls] = plan
     return plan
 
@@ -137,6 +142,17 @@ def _method_of(cls: type, name: str) -> _Method:
         return _Method(f"{name}_async", True, _keywords_of(overridden))
     method = getattr(cls, name, None)
     return _Method(name, inspect.iscoroutinefunction(method), _keywords_of(method))
+
+
+def _draws_itself(cls: type) -> bool:
+    """Whether the author wrote anything for `/web`."""
+    names = ("render_web", "web_actions")
+    return any(getattr(cls, name, None) not in (None, getattr(Environment, name)) for name in names)
+
+
+def reset_function(cls: type) -> Any:
+    """What a reset of this class calls, for those who read its signature; None where there is none."""
+    return getattr(cls, _method_of(cls, "reset").name, None)
 
 
 def _keywords_of(method: Any) -> frozenset[str] | None:
@@ -281,6 +297,17 @@ def _state(env: Any, spec: EnvironmentSpec, finish: Finish) -> Any:
         raise _author_error(error, "state", spec.debug) from error
 
 
+def _draw(env: Any, spec: EnvironmentSpec, observation: dict[str, Any], finish: Callable[..., Any]) -> Any:
+    method = "render_web"
+    try:
+        render, offer = getattr(env, "render_web", None), getattr(env, "web_actions", None)
+        html = None if render is None else render(observation)
+        method = "web_actions"
+        return finish(html, () if offer is None else offer(observation))
+    except _AUTHOR_RAISED as error:
+        raise _author_error(error, method, spec.debug) from error
+
+
 def _call(env: Any, spec: EnvironmentSpec, name: str, args: tuple[Any, ...], finish: Finish) -> Any:
     try:
         return finish(getattr(env, name)(*args))
@@ -311,7 +338,7 @@ class Runner:
         thread: A thread to share, else one of its own is started where one is needed.
     """
 
-    __slots__ = ("_loop", "_plan", "_shared", "_spec", "_task", "_thread", "env", "step_now")
+    __slots__ = ("_held", "_loop", "_plan", "_shared", "_spec", "_task", "_thread", "env", "step_now")
 
     def __init__(
         self,
@@ -329,6 +356,7 @@ class Runner:
             self._thread = WorkThread(mailbox, name)
         self._task: asyncio.Task[None] | None = None
         self._plan: _Plan | None = None
+        self._held: Any = None
         self.env: Any = None
         # A step without keywords that runs on the loop, or None where it runs elsewhere: the one
         # call that is made a hundred thousand times a second goes round the layers of the others.
@@ -342,15 +370,33 @@ class Runner:
         """
         if self._thread is None:
             self._made(_make(self._spec))
-            return None
+            return self._enter(on_done)
 
         def made(env: Any, error: BaseException | None) -> None:
             if error is None:
                 self._made(env)
+                if self._enter(on_done) is PENDING:
+                    return
             on_done(None, error)
 
         self._thread.submit(_make, (self._spec,), made)
         return PENDING
+
+    def _enter(self, on_done: OnDone) -> Any:
+        """Enter `mcp_session()`, where the environment has it, for as long as the environment lives."""
+        enter = getattr(self.env, "mcp_session", None)
+        if not callable(enter):
+            return None
+        return self._start_task(self._enter_async(enter), "factory", on_done)
+
+    async def _enter_async(self, enter: Callable[[], Any]) -> None:
+        try:
+            held = enter()
+            await held.__aenter__()
+        except _AUTHOR_RAISED as error:
+            name = self._spec.factory_name
+            raise EnvironmentFactoryError(name, exception=type(error).__name__) from error
+        self._held = held
 
     def _made(self, env: Any) -> None:
         self.env = env
@@ -393,6 +439,18 @@ class Runner:
         self._thread.submit(_state, (self.env, self._spec, finish), on_done)
         return PENDING
 
+    @property
+    def draws(self) -> bool:
+        """Whether the environment has a `render_web` or a `web_actions` of its own."""
+        return self._plan is not None and self._plan.draws
+
+    def draw(self, observation: dict[str, Any], finish: Callable[..., Any], on_done: OnDone) -> Any:
+        """Call `render_web` and `web_actions`, both plain; `finish` gets what the two gave."""
+        if self._thread is None:
+            return _draw(self.env, self._spec, observation, finish)
+        self._thread.submit(_draw, (self.env, self._spec, observation, finish), on_done)
+        return PENDING
+
     def call(self, name: str, args: tuple[Any, ...], finish: Finish, on_done: OnDone) -> Any:
         """Call any other method, plain or `async def`."""
         if inspect.iscoroutinefunction(getattr(type(self.env), name, None)):
@@ -401,6 +459,10 @@ class Runner:
             return _call(self.env, self._spec, name, args, finish)
         self._thread.submit(_call, (self.env, self._spec, name, args, finish), on_done)
         return PENDING
+
+    def apply(self, function: Callable[[Any], Any], finish: Finish, on_done: OnDone) -> Any:
+        """Await what a coroutine function of the environment gives; see `session/tools.py`."""
+        return self._start_task(self._apply_async(function, finish), "tools", on_done)
 
     def close(self, on_done: OnDone) -> Any:
         """Cancel what is awaited, call `close`, and let the thread go. Call it once."""
@@ -422,6 +484,9 @@ class Runner:
         return PENDING
 
     def _close(self, on_done: OnDone) -> Any:
+        held, self._held = self._held, None
+        if held is not None:
+            return self._start_task(held.__aexit__(None, None, None), "close", self._close_after(on_done))
         if self._plan is not None and self._plan.close.is_async:
             return self._start_task(self.env.close(), "close", self._end_thread_after(on_done))
         if self._thread is None:
@@ -450,6 +515,20 @@ class Runner:
         if self._thread is not None and not self._shared:
             self._thread.end()
 
+    def _close_after(self, on_done: OnDone) -> OnDone:
+        """The rest of `close`, once `mcp_session()` was left; how it was left changes nothing."""
+
+        def left(result: Any, error: BaseException | None) -> None:
+            try:
+                if self._close(on_done) is PENDING:
+                    return
+            except AuthorError as failure:
+                on_done(None, failure)
+            else:
+                on_done(None, None)
+
+        return left
+
     def _end_thread_after(self, on_done: OnDone) -> OnDone:
         def done(result: Any, error: BaseException | None) -> None:
             self._end_thread()
@@ -458,8 +537,31 @@ class Runner:
         return done
 
     def _start_task(self, coroutine: Any, method: str, on_done: OnDone) -> Any:
-        self._task = self._loop.create_task(self._finish_task(coroutine, method, on_done))
+        context = copy_context()
+        context.run(plain_place.set, self._run_plain)
+        self._task = self._loop.create_task(self._finish_task(coroutine, method, on_done), context=context)
         return PENDING
+
+    def _run_plain(self, function: Callable[[], Any]) -> Awaitable[Any]:
+        """For `environment.run_plain`: plain code in the place of the plain methods."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+
+        def done(result: Any, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        if self._thread is not None:
+            self._thread.submit(function, (), done)
+            return future
+        try:
+            future.set_result(function())
+        except _AUTHOR_RAISED as error:
+            future.set_exception(error)
+        return future
 
     async def _finish_task(self, coroutine: Any, method: str, on_done: OnDone) -> None:
         task = self._task
@@ -486,6 +588,9 @@ class Runner:
         method = self._plan.reset
         observation = await getattr(self.env, method.name)(**method.accepted(kwargs))
         return finish(observation)
+
+    async def _apply_async(self, function: Callable[[Any], Any], finish: Finish) -> Any:
+        return finish(await function(self.env))
 
     async def _call_async(self, name: str, args: tuple[Any, ...], finish: Finish) -> Any:
         return finish(await getattr(self.env, name)(*args))
@@ -544,6 +649,10 @@ class StatelessCalls:
     def call(self, name: str, args: tuple[Any, ...], finish: Finish, on_done: OnDone) -> Any:
         """Call any other method."""
         return self._run_task(lambda runner, done: runner.call(name, args, finish, done), on_done)
+
+    def apply(self, function: Callable[[Any], Any], finish: Finish, on_done: OnDone) -> Any:
+        """Await what a coroutine function of the environment gives; see `session/tools.py`."""
+        return self._run_task(lambda runner, done: runner.apply(function, finish, done), on_done)
 
     def close(self) -> None:
         """End the threads once they are idle, and cancel what is awaited."""

@@ -5,7 +5,8 @@ through a callback. The session knows nothing about sockets, messages or replies
 connection, which merely holds one.
 
 Limits: calls are serialised by whoever holds the session; a second one before the first has been
-answered is refused.
+answered is refused. A session that several may call, one `shared` by its id, is called through `in_turn`,
+which makes them wait for one another.
 """
 
 from __future__ import annotations
@@ -14,10 +15,18 @@ import asyncio
 import enum
 import logging
 import uuid
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
-from openenv.errors import AuthorError, SessionBrokenError, SessionError, StepTimeoutError
+from openenv.errors import (
+    AuthorError,
+    OpenEnvError,
+    SessionBrokenError,
+    SessionError,
+    SessionNotFoundError,
+    StepTimeoutError,
+)
 from openenv.schema import Schema
 from openenv.session.runner import PENDING, Finish, OnDone, Runner, StepNow
 
@@ -56,6 +65,7 @@ class Session:
             nothing else can look meanwhile.
         step_now: `step` without a timeout where it runs on the loop and the session can take it, else
             None. Called with (data, finish); its result is always there at once.
+        shared: Whether somebody was told its id, so that calls may come from elsewhere than its socket.
     """
 
     __slots__ = (
@@ -66,7 +76,10 @@ class Session:
         "_on_done",
         "_runner",
         "_timer",
+        "_turn",
+        "_waiting",
         "id",
+        "shared",
         "state",
         "step_now",
     )
@@ -88,6 +101,10 @@ class Session:
         self._timer: asyncio.TimerHandle | None = None
         self._runner = make_runner(self.id)
         self.step_now: StepNow | None = None
+        self.shared = False
+        # Calls that wait for their turn, and who waits for the one under way: both only of `in_turn`.
+        self._waiting: deque[tuple[Callable[[OnDone], Any], OnDone]] | None = None
+        self._turn: OnDone | None = None
 
     def _move(self, state: SessionState) -> None:
         if state not in TRANSITIONS[self.state]:
@@ -123,9 +140,12 @@ class Session:
             self._move(SessionState.READY)
         assert on_done is not None
         on_done(result, error)
+        if self._waiting:
+            self._go_on()
 
     def _fail_open(self) -> None:
         self._move(SessionState.CLOSED)
+        self._refuse_turns()
         self._runner.close(_ignore)
         self._on_closed(self)
 
@@ -200,6 +220,78 @@ class Session:
             self._on_done = on_done
         return result
 
+    @property
+    def draws(self) -> bool:
+        """Whether the environment draws its observations for `/web`, or offers actions there."""
+        return self._runner.draws
+
+    def draw(self, observation: dict[str, Any], finish: Callable[..., Any], on_done: OnDone) -> Any:
+        """Have an observation drawn; `finish` gets the HTML and the actions. Otherwise as `read_state`."""
+        if self.state is not _READY:
+            self._refuse()
+        result = self._runner.draw(observation, finish, self._finished)
+        if result is PENDING:
+            self.state = _RUNNING
+            self._on_done = on_done
+        return result
+
+    def apply(self, function: Callable[[Any], Any], finish: Finish, on_done: OnDone) -> Any:
+        """Await a coroutine function of the environment. Arguments, result and errors as of `reset`."""
+        if self.state is not _READY:
+            self._refuse()
+        self.state = _RUNNING
+        self._on_done = on_done
+        return self._runner.apply(function, finish, self._finished)
+
+    def in_turn(self, ask: Callable[[OnDone], Any], on_done: OnDone) -> Any:
+        """Make a call of a shared session once those before it are answered.
+
+        Args:
+            ask: Makes the call with the callback that it is given: ``session.step(data, finish, done)``.
+            on_done: Called with (result, None) or (None, error) if the result is `PENDING`; also where
+                the session is closed before the call was answered.
+
+        Raises:
+            SessionNotFoundError: The session is closed.
+        """
+        if self.state is SessionState.CLOSED:
+            raise SessionNotFoundError(self.id)
+        if self._waiting or self.state in (_RUNNING, SessionState.STARTING):
+            if self._waiting is None:
+                self._waiting = deque()
+            self._waiting.append((ask, on_done))
+            return PENDING
+        return self._take_turn(ask, on_done)
+
+    def _take_turn(self, ask: Callable[[OnDone], Any], on_done: OnDone) -> Any:
+        def done(result: Any, error: BaseException | None) -> None:
+            self._turn = None
+            on_done(result, error)
+
+        result = ask(done)
+        if result is PENDING:
+            self._turn = on_done
+        return result
+
+    def _go_on(self) -> None:
+        """Make the calls that wait, as far as none of them takes its time."""
+        while self._waiting and self.state in (_READY, SessionState.BROKEN):
+            ask, on_done = self._waiting.popleft()
+            try:
+                result = self._take_turn(ask, on_done)
+            except OpenEnvError as error:
+                on_done(None, error)
+            else:
+                if result is not PENDING:
+                    on_done(result, None)
+
+    def _refuse_turns(self) -> None:
+        """Tell those who wait that the session is closed."""
+        waiting, self._waiting = self._waiting or (), None
+        turn, self._turn = self._turn, None
+        for on_done in (*([] if turn is None else [turn]), *(on_done for _, on_done in waiting)):
+            self._loop.call_soon(on_done, None, SessionNotFoundError(self.id))
+
     def _refuse(self) -> NoReturn:
         if self.state is SessionState.BROKEN:
             raise SessionBrokenError("an earlier call overran its time; reset the session to go on")
@@ -215,6 +307,8 @@ class Session:
         on_done, self._on_done = self._on_done, None
         assert on_done is not None
         on_done(result, error)
+        if self._waiting:
+            self._go_on()
 
     def _ask_in_time(
         self, ask: Callable[[OnDone], Any], method: str, timeout_s: float, on_done: OnDone
@@ -251,6 +345,7 @@ class Session:
         )
         assert on_done is not None
         on_done(None, StepTimeoutError(timeout_s, method))
+        self._go_on()
 
     def _reset_anew(
         self, kwargs: dict[str, Any], finish: Finish, on_done: OnDone, timeout_s: float | None
@@ -285,6 +380,7 @@ class Session:
             return
         self._move(SessionState.CLOSED)
         self._on_done = None
+        self._refuse_turns()
         if self._timer is not None:
             self._timer.cancel()
         if was is SessionState.STARTING:

@@ -280,6 +280,12 @@ DIFFERENCES: tuple[Difference, ...] = (
         _stateless_header,
     ),
     Difference(
+        "http/method/GET/mcp",
+        "/mcp takes DELETE as well",
+        "not in wire.md: it ends the session of a stock MCP client",
+        lambda reply, step, case: {**reply, "allow": "POST, DELETE"},
+    ),
+    Difference(
         "http/state*",
         "GET /state shows the subclass's fields",
         "8: the state class is found in the annotation of state",

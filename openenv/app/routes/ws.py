@@ -223,7 +223,7 @@ class SessionSocket:
         return session.in_turn(ask, self._answered)
 
     def _ask_rpc(self, session: Session, request: Any) -> Any:
-        response = mcp.answer(self._context, request, session, self._rpc_answered)
+        response = mcp.answer_value(self._context, request, session, self._rpc_answered)
         if session.shared:
             self._peer.step_now = None
         return response if response is PENDING else serialize_rpc(response)
@@ -277,6 +277,9 @@ class SessionSocket:
             self._ended = True
             self._set_busy()
             self._context.loop.call_soon(self._close_session)
+        return self._serialize_error(error)
+
+    def _serialize_error(self, error: OpenEnvError) -> bytes:
         return serialize_error(error)
 
     def closing(self) -> None:

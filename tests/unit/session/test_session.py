@@ -321,6 +321,9 @@ def test_attaching_takes_a_session_that_nobody_holds() -> None:
     async def main() -> None:
         pool = pool_of(envs.LoopEnv)
         session = await open_session(pool)
+        with pytest.raises(SessionNotFoundError):
+            pool.attach(session.id)  # nobody was told its id
+        pool.share(session)
         assert pool.attach(session.id) is session
         with pytest.raises(SessionError, match="already has an attached WebSocket"):
             pool.attach(session.id)
