@@ -14,7 +14,10 @@ never compressed. Limits: ``max_message_bytes`` for one message over all of its 
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
+from email.utils import formatdate
+from functools import lru_cache
 
 from websockets.datastructures import Headers
 from websockets.frames import Close, Frame, Opcode
@@ -22,6 +25,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.speedups import apply_mask
+from websockets.utils import accept_key
 
 __all__ = ["HEADS", "BinaryMessage", "CloseReceived", "WebSocketServer", "accept_upgrade", "text_frame"]
 
@@ -69,6 +73,9 @@ def accept_upgrade(
     Returns:
         The response's status (101, or 4xx when the handshake is not one) and its bytes.
     """
+    accepted = _accept_plain(headers, tuple(extra_headers or ()))
+    if accepted is not None:
+        return 101, accepted
     request_headers = Headers()
     for name, value in headers:
         request_headers[name] = value
@@ -77,6 +84,39 @@ def accept_upgrade(
         for name, value in extra_headers:
             response.headers[name] = value
     return response.status_code, response.serialize()
+
+
+def _accept_plain(headers: list[tuple[str, str]], extra_headers: tuple[tuple[str, str], ...]) -> bytes | None:
+    """The answer to a handshake such as nearly every client sends; None for any other one.
+
+    The library takes a third of all the time that opening a session costs, and says the same.
+    """
+    fields = dict(headers)
+    key = fields.get("sec-websocket-key", "")
+    if (
+        len(fields) != len(headers)
+        or fields.get("upgrade") != "websocket"
+        or fields.get("connection") not in _CONNECTION_OPTIONS
+        or fields.get("sec-websocket-version") != "13"
+        or "sec-websocket-protocol" in fields
+        or _KEY(key) is None
+    ):
+        return None
+    before, after = _around_accept(extra_headers)
+    date = formatdate(usegmt=True)
+    return f"{before}{date}{_UPGRADED}{accept_key(key)}{after}".encode("latin-1")
+
+
+_CONNECTION_OPTIONS = ("Upgrade", "upgrade", "keep-alive, Upgrade")
+_KEY = re.compile("[A-Za-z0-9+/]{22}==").fullmatch  # 16 bytes in base64
+_UPGRADED = "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+
+
+@lru_cache(maxsize=16)
+def _around_accept(extra_headers: tuple[tuple[str, str], ...]) -> tuple[str, str]:
+    """What comes before and after date and key in an answer."""
+    fields = "".join(f"{name}: {value}\r\n" for name, value in extra_headers)
+    return "HTTP/1.1 101 Switching Protocols\r\nDate: ", f"\r\n{fields}\r\n"
 
 
 def text_frame(payload: bytes) -> bytes:

@@ -9,6 +9,7 @@ import pytest
 from websockets.frames import Close
 from websockets.speedups import apply_mask
 
+from openenv.protocol import websocket
 from openenv.protocol.http11 import Request, RequestParser
 from openenv.protocol.websocket import (
     BinaryMessage,
@@ -387,6 +388,30 @@ def test_a_handshake_is_accepted() -> None:
     assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in response
     assert b"openenv-x: y\r\n" in response
     assert b"Sec-WebSocket-Extensions" not in response
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        b"",
+        b"Origin: http://a.example\r\n",
+        b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n",
+        b"Sec-WebSocket-Protocol: a, b\r\n",
+        b"Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4P\r\n",
+        b"Connection: keep-alive\r\n",
+    ],
+)
+def test_a_plain_handshake_is_answered_as_the_library_would(
+    extra: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Byte for byte, but for the time of day."""
+    seen = []
+    for short_cut in (True, False):
+        if not short_cut:
+            monkeypatch.setattr(websocket, "_accept_plain", lambda headers, extra_headers: None)
+        status, response = _accept(b"Sec-WebSocket-Version: 13\r\n" + extra)
+        seen.append((status, [line for line in response.split(b"\r\n") if not line.startswith(b"Date: ")]))
+    assert seen[0] == seen[1]
 
 
 def test_no_extension_is_negotiated() -> None:
