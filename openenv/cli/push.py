@@ -364,8 +364,8 @@ def _removed(hub: Hub, repo_id: str) -> str:
         hub.remove(repo_id)
     except HubError:
         return (
-            f"the new Space at {hub.page(repo_id)} could not be removed: push again to fill it, or delete it in "
-            f"its settings"
+            f"the new Space at {hub.page(repo_id)} could not be removed: push again to fill it, or delete it "
+            f"in its settings"
         )
     return "the new Space is removed again"
 
