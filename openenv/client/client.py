@@ -360,12 +360,11 @@ class EnvClient(Generic[ActT, ObsT, StateT]):
         if timeout_s is not None or channel is None or not channel.is_usable():
             return await self._step_slowly(payload, timeout_s)
         # What is done most, and so without another coroutine or a needless call: `_ask` in place.
-        message = {"type": "step", "data": payload}
         try:
-            data = encode_strictly(message, jsonable, OPTIONS)
+            data = encode_strictly(payload, jsonable, OPTIONS)
         except TypeError:
-            data = encode(message, jsonable)
-        reply = channel.ask(data, self._message_timeout)
+            data = encode(payload, jsonable)
+        reply = channel.ask(b'{"type":"step","data":' + data + b"}", self._message_timeout)
         return self._parse_result(load_reply(reply if isinstance(reply, bytes) else await reply))
 
     async def _step_slowly(self, payload: dict[str, Any], timeout_s: float | None) -> StepResult[ObsT]:

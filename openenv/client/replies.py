@@ -28,6 +28,8 @@ from openenv.errors import (
 
 __all__ = ["error_of", "load_reply"]
 
+_OBSERVATION = b'{"type":"observation","data":'
+_N_OBSERVATION = len(_OBSERVATION)
 _UNKNOWN_SESSION = "Unknown session_id: "
 
 
@@ -38,6 +40,12 @@ def load_reply(message: bytes) -> Any:
         OpenEnvError: The reply is an error; all its classes are also `RuntimeError`.
         RemoteError: It is not a reply at all.
     """
+    try:
+        if message.startswith(_OBSERVATION) and message.endswith(b"}"):
+            # What nearly every reply is: its data alone is a JSON text if and only if nothing follows it.
+            return decode_strictly(message[_N_OBSERVATION:-1])
+    except ValueError:
+        pass
     try:
         reply = decode_strictly(message)
         if reply["type"] != "error":

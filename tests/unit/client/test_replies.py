@@ -16,6 +16,9 @@ from openenv.protocol.messages import serialize_error
     ("message", "data"),
     [
         (b'{"type":"observation","data":{"done":false}}', {"done": False}),
+        (b'{"type":"observation","data":{"a":"},{"}}', {"a": "},{"}),
+        (b'{"type":"observation","data":{"a":1},"data":{"b":2}}', {"b": 2}),
+        (b'{"type":"observation","data":{"a":1}} ', {"a": 1}),
         (b'{"type":"state"}', {}),
         (b'{"data":{"x":1}}', {}),
         (b'{"type":"state","data":{"x":Infinity}}', {"x": float("inf")}),
@@ -26,7 +29,18 @@ def test_the_data_of_a_reply_is_what_counts(message: bytes, data: Any) -> None:
     assert load_reply(message) == data
 
 
-@pytest.mark.parametrize("message", [b"", b"nonsense", b"[1]", b"null", b'"text"'])
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"nonsense",
+        b"[1]",
+        b"null",
+        b'"text"',
+        b'{"type":"observation","data":}',
+        b'{"type":"observation","data":{}]',
+    ],
+)
 def test_what_is_no_reply_is_a_remote_error(message: bytes) -> None:
     """Not an accident of ours."""
     with pytest.raises(errors.RemoteError):
