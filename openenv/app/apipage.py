@@ -148,7 +148,8 @@ class _Page:
                 tag("h5", "Request body", tag("small", f" JSON, {'required' if required else 'optional'}"))
             )
             parts.append(schema_table(content["schema"], self._resolve))
-        parts += [tag("h5", "Try it"), self._try(method, path, operation, content)]
+        if method in ("GET", "POST"):
+            parts += [tag("h5", "Try it"), self._try(method, path, operation, content)]
         parts += [tag("h5", "Responses"), *map(self._response, operation["responses"].items())]
         return tag("article", *parts, id=f"op-{operation['operationId']}")
 
@@ -166,7 +167,8 @@ class _Page:
         body = show_json(content["example"]) if "example" in content else "{}" if content else None
         filled = path
         for row in operation.get("parameters", ()):
-            filled = filled.replace(f"{{{row['name']}}}", row["schema"]["enum"][0])
+            if row["in"] == "path":
+                filled = filled.replace(f"{{{row['name']}}}", row["schema"]["enum"][0])
         line = f'curl "$URL{filled}"'
         if body is not None:
             flat = show_json(content.get("example", {}), None)

@@ -139,12 +139,21 @@ CLOSE_CODES: tuple[Json, ...] = (
 """Every code with which a server closes."""
 
 RPC_DESCRIPTION = (
-    "JSON-RPC 2.0, as `POST /mcp` and as `mcp` messages on `/ws`; the status of a response is always 200. "
-    "Without a `session_id`, `POST /mcp` makes an environment for the one call."
+    "JSON-RPC 2.0, in two dialects. Plain: requests as they come, by `POST /mcp`, as bare objects on a "
+    "WebSocket at `/mcp`, and in `mcp` messages on `/ws`; each is answered, with status 200, and without a "
+    "`session_id` a `POST` makes an environment for the one call. MCP, for stock MCP clients: `initialize` "
+    "opens a session, whose id comes in the header `Mcp-Session-Id` and goes with each request after that; "
+    "notifications are not answered (202), and `DELETE /mcp` ends the session."
 )
 """What there is to know before the tables."""
 
 RPC_METHODS: tuple[Json, ...] = (
+    {
+        "method": "initialize",
+        "params": "`protocolVersion`, optional",
+        "summary": "Begin to speak MCP: opens a session, and says which version and what there is.",
+    },
+    {"method": "ping", "params": "none", "summary": "Answered by an empty result. After `initialize` only."},
     {
         "method": "openenv/session/create",
         "params": "none",
@@ -279,7 +288,8 @@ def _identity(answered: bool) -> Json:
 def _rpc_request() -> Json:
     return {
         "type": "object",
-        "description": "One request of JSON-RPC 2.0. There are no notifications: each is answered.",
+        "description": "One request of JSON-RPC 2.0. Before `initialize` there are no notifications: a "
+        "request without an `id` is answered with null for one.",
         "properties": {
             "jsonrpc": {"type": "string", "const": "2.0"},
             "method": {

@@ -58,7 +58,7 @@ _TAG_TEXTS = {
     "Health": "Whether the server answers.",
     "Schema": "The types of this environment.",
     "Environment Info": "What the environment says about itself.",
-    "MCP": "JSON-RPC 2.0.",
+    "MCP": RPC_DESCRIPTION,
     "Task API": "The tasks that the environment offers, by split.",
 }
 
@@ -163,7 +163,6 @@ def _shapes(definition: Definition, components: Components) -> tuple[dict[str, J
         "/state": state,
         "/schema": reference_to("Schemas"),
         "/metadata": reference_to("Metadata"),
-        "/mcp": reference_to("RpcResponse"),
         **_task_answers(definition.env_name),
     }
     return bodies, answers
@@ -311,7 +310,7 @@ def _operation(
 ) -> Json:
     summary, _, description = (route.handler.__doc__ or "").strip().partition("\n\n")
     operation: Json = {
-        "operationId": "mcp" if route.path == "/mcp" else route.handler.__name__,
+        "operationId": f"{route.method.lower()}_mcp" if route.path == "/mcp" else route.handler.__name__,
         "summary": " ".join(summary.split()),
         "tags": [_tag(route)],
     }
@@ -319,13 +318,20 @@ def _operation(
         operation["description"] = " ".join(f"{description} {_STATELESS if route.control else ''}".split())
     if "{env_name}" in route.path:
         operation["parameters"] = [_name_parameter(definition.env_name)]
+    elif route.method == "DELETE":
+        operation["parameters"] = [_session_parameter()]
     body = bodies.get(route.path) if route.method == "POST" else None
     if body is not None:
         operation["requestBody"] = {
             "required": route.path not in ("/reset", "/mcp"),
             "content": {"application/json": {"schema": body}},
         }
-    operation["responses"] = _responses(route, body is not None, answers.get(route.path, {}))
+    if route.path == "/mcp":
+        operation["description"] = RPC_DESCRIPTION
+        is_post = route.method == "POST"
+        operation["responses"] = _post_rpc_responses() if is_post else _delete_rpc_responses()
+    else:
+        operation["responses"] = _responses(route, body is not None, answers.get(route.path, {}))
     return operation
 
 
@@ -336,6 +342,16 @@ def _name_parameter(env_name: str) -> Json:
         "required": True,
         "description": "Name of the environment, in upper or lower case",
         "schema": {"type": "string", "enum": [env_name]},
+    }
+
+
+def _session_parameter() -> Json:
+    return {
+        "name": "Mcp-Session-Id",
+        "in": "header",
+        "required": True,
+        "description": "The session that `initialize` opened",
+        "schema": {"type": "string"},
     }
 
 
@@ -350,7 +366,7 @@ def _responses(route: Route, has_body: bool, answer: Json) -> dict[str, Json]:
         }
     responses = {"200": success}
     is_task = "{env_name}" in route.path
-    if has_body and route.path != "/mcp":
+    if has_body:
         text = "The body is not UTF-8"
         responses["400"] = _refusal(f"{text}, or there is no task of that index" if is_task else text)
         responses["422"] = _response(
@@ -358,10 +374,7 @@ def _responses(route: Route, has_body: bool, answer: Json) -> dict[str, Json]:
         )
     elif is_task:
         responses["400"] = _refusal("The environment refused")
-    if has_body:
-        refusal = _refusal("The body is larger than 100 MiB, or than the server was told to take")
-        refusal["content"]["text/plain"] = {"schema": {"type": "string"}}
-        responses["413"] = refusal
+        responses["413"] = _too_large()
     if is_task:
         responses["404"] = _refusal("No environment of that name is served here")
         responses["501"] = _refusal("The environment does not offer this")
@@ -373,12 +386,47 @@ def _responses(route: Route, has_body: bool, answer: Json) -> dict[str, Json]:
     return dict(sorted(responses.items()))
 
 
+def _too_large() -> Json:
+    refusal = _refusal("The body is larger than 100 MiB, or than the server was told to take")
+    refusal["content"]["text/plain"] = {"schema": {"type": "string"}}
+    return refusal
+
+
 def _response(description: str, schema: Json) -> Json:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
 def _refusal(description: str) -> Json:
     return _response(description, reference_to("Refusal"))
+
+
+def _post_rpc_responses() -> dict[str, Json]:
+    rpc = reference_to("RpcResponse")
+    success = _response("A response, of success or of failure", rpc)
+    success["content"]["text/event-stream"] = {"schema": {"type": "string"}}
+    success["headers"] = {
+        "Mcp-Session-Id": {
+            "description": "The id of the session that `initialize` opened",
+            "schema": {"type": "string"},
+        }
+    }
+    return {
+        "200": success,
+        "202": {"description": "A notification was taken; there is no answer to it"},
+        "400": _response("Within a session: no request, or an unknown protocol version", rpc),
+        "404": _response("There is no such session: `initialize` again", rpc),
+        "406": _refusal("`Accept` names neither JSON nor server-sent events"),
+        "413": _too_large(),
+    }
+
+
+def _delete_rpc_responses() -> dict[str, Json]:
+    return {
+        "200": {"description": "The session is closed"},
+        "202": {"description": "The session closes once nothing runs in it"},
+        "400": _refusal("The header is missing"),
+        "404": _refusal("There is no such session"),
+    }
 
 
 # ---- examples ----------------------------------------------------------------------------------
@@ -393,8 +441,8 @@ def _add_examples(paths: dict[str, Json], schemas: dict[str, Json]) -> None:
 
 
 def _add_example(holder: Json | None, make: Callable[[Any], Any]) -> None:
-    if holder is not None:
-        content = holder["content"]["application/json"]
+    content = (holder or {}).get("content", {}).get("application/json")
+    if content is not None:
         with contextlib.suppress(NoSampleError):
             content["example"] = make(content["schema"])
 
