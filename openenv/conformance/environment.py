@@ -15,7 +15,7 @@ from openenv.conformance.finding import ERROR, Check, Finding, Report, SkippedCh
 from openenv.conformance.play import Options, Subject
 from openenv.errors import ConcurrencyConfigurationError, ConfigurationError
 
-__all__ = ["ConformanceTests", "assert_conformant", "check_environment", "check_subject"]
+__all__ = ["ConformanceTests", "assert_conformant", "check_environment", "check_subject", "refused"]
 
 _UNTYPED = "types-described"
 
@@ -70,23 +70,23 @@ def check_environment(
         )
     except ConfigurationError as error:
         return Report(name, [refused(error, name)], 1)
-    return check_subject(subject)
+    report = Report(subject.name)
+    check_subject(subject, report)
+    return report
 
 
-def check_subject(subject: Subject, starting: Callable[[str], None] | None = None) -> Report:
-    """Make every check of an environment.
+def check_subject(subject: Subject, report: Report, starting: Callable[[str], None] | None = None) -> None:
+    """Make every check of an environment; what they find goes into the report.
 
     Args:
         starting: Called with the id of each check before it is made.
     """
-    report = Report(subject.name)
     CODE.run(subject, report, starting)
     if any(finding.check == _UNTYPED for finding in report.findings):
         # Nothing can be drawn from, or held against, a schema that there is not.
         report.skipped += [(check.id, "a type has no JSON Schema") for check in CONTRACT.checks]
-        return report
+        return
     CONTRACT.run(subject, report, starting)
-    return report
 
 
 def refused(error: ConfigurationError, where: str) -> Finding:

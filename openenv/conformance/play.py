@@ -437,7 +437,8 @@ class Subject:
         return self._episode
 
     def record(self, player: Player, seed: int, actions: list[Any], states: bool = True) -> Episode:
-        """Reset and step until done, or until the actions are used up."""
+        """Reset and step until done, until the actions are used up, or as long as a few slow calls take."""
+        ends_at = monotonic() + 3 * self.options.timeout_s
         episode = Episode(player.reset(**self.reset_keywords(seed)))
         if states:
             episode.states.append(player.state())
@@ -446,7 +447,7 @@ class Subject:
             episode.steps.append((action, given))
             if states:
                 episode.states.append(player.state())
-            if given.hung or given.done:
+            if given.hung or given.done or monotonic() > ends_at:
                 break
         return episode
 
