@@ -21,6 +21,7 @@ __all__ = ["COMMANDS", "Parser", "main"]
 
 COMMANDS = {
     "serve": "serve an environment over WebSocket and HTTP",
+    "validate": "check an environment's folder, or a running server, against the contract",
     "push": "put an environment on a Hugging Face Space, or its image into a registry",
     "fork": "copy a Space of somebody's into your namespace",
 }
