@@ -45,7 +45,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/schema", about.schema),
     Route("GET", "/metadata", about.metadata),
     Route("POST", "/mcp", mcp.post),
-    Route("DELETE", "/mcp", mcp.delete, public=False),
+    Route("DELETE", "/mcp", mcp.delete),
     Route("GET", "/list_environments", tasks.list_environments),
     Route("GET", "/{env_name}/splits", tasks.list_splits),
     Route("POST", "/{env_name}/tasks", tasks.list_tasks),

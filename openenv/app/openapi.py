@@ -369,12 +369,12 @@ def _responses(route: Route, has_body: bool, answer: Json) -> dict[str, Json]:
     if has_body:
         text = "The body is not UTF-8"
         responses["400"] = _refusal(f"{text}, or there is no task of that index" if is_task else text)
+        responses["413"] = _too_large()
         responses["422"] = _response(
             "The body is not JSON, or it does not fit. Nothing ran.", reference_to("Invalid")
         )
     elif is_task:
         responses["400"] = _refusal("The environment refused")
-        responses["413"] = _too_large()
     if is_task:
         responses["404"] = _refusal("No environment of that name is served here")
         responses["501"] = _refusal("The environment does not offer this")

@@ -112,7 +112,7 @@ def _limits(schema: Json) -> Iterator[str]:
     if schema.get("uniqueItems"):
         yield ", all different"
     if "pattern" in schema:
-        yield join([", matching ", tag("code", schema["pattern"])])
+        yield join([" matching ", tag("code", schema["pattern"])])
 
 
 def _counted(low: int | None, high: int | None, unit: str) -> Iterator[str]:

@@ -55,9 +55,17 @@ function quoted(text) {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
+function compact(text) {
+  try {
+    return JSON.stringify(JSON.parse(text));
+  } catch {
+    return text; // half typed, or meant to be wrong: sent as it is
+  }
+}
+
 function curl(method, path, body) {
   let line = `curl ${method === "GET" ? "" : `-X ${method} `}${quoted(`${base}/${path}`)}`;
-  if (body !== null) line += ` -H 'content-type: application/json' -d ${quoted(body)}`;
+  if (body !== null) line += ` -H 'content-type: application/json' -d ${quoted(compact(body))}`;
   return line;
 }
 
@@ -182,12 +190,7 @@ function addConsole(place) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     if (!socket || socket.readyState !== WebSocket.OPEN) return;
-    let text = area.value;
-    try {
-      text = JSON.stringify(JSON.parse(text));
-    } catch {
-      // Sent as it is: what a server says to that is worth seeing too.
-    }
+    const text = compact(area.value);
     say("client", text);
     sentAt = performance.now();
     socket.send(text);
