@@ -14,6 +14,7 @@ from openenv.version import __version__
 if TYPE_CHECKING:
     from openenv.app.app import App, create_app
     from openenv.client import EnvClient, GenericAction, GenericEnvClient, SyncEnvClient
+    from openenv.layout import in_place
 
 __all__ = [
     "Action",
@@ -32,6 +33,7 @@ __all__ = [
     "__version__",
     "create_app",
     "field",
+    "in_place",
 ]
 
 _HOMES = {
@@ -41,6 +43,7 @@ _HOMES = {
     "GenericEnvClient": "openenv.client",
     "SyncEnvClient": "openenv.client",
     "create_app": "openenv.app.app",
+    "in_place": "openenv.layout",
 }
 
 

@@ -1,4 +1,4 @@
-"""The application: `openenv serve`, `uvicorn server.app:app`, or `server` once installed."""
+"""The server: `uv run server`, `openenv serve` or `uvicorn server.app:app`."""
 
 from openenv import create_app
 
@@ -8,7 +8,6 @@ app = create_app(EchoEnvironment, env_name="echo_env")
 
 
 def main() -> None:
-    """Serve on HOST and PORT, 0.0.0.0:8000 by default."""
     raise SystemExit(app.run())
 
 

@@ -4,12 +4,7 @@ from uuid import uuid4
 
 from openenv import Environment, State
 
-# `uvicorn server.app:app` in this folder imports `server` on its own; in all other cases it is a part of
-# the package `echo_env`. Asking is better than trying: `except ImportError` would also hide real mistakes.
-if __package__ == "server":
-    from models import EchoAction, EchoObservation
-else:
-    from ..models import EchoAction, EchoObservation
+from ..models import EchoAction, EchoObservation
 
 
 class EchoEnvironment(Environment[EchoAction, EchoObservation, State]):
