@@ -79,7 +79,7 @@ def choose(settings: Settings) -> Choice:
         except LostError as error:
             failures.append(f"{sandbox.name}: {error}")
             continue
-        in_force = f"{sandbox.name} ({', '.join(facts)})"
+        in_force = f"{sandbox.name} ({facts})"
         logger.info("code runs behind %s", in_force)
         return Choice(sandbox, in_force)
     tried = "; ".join(dict.fromkeys(failures)) or "Linux is needed for it"
@@ -90,7 +90,7 @@ def choose(settings: Settings) -> Choice:
     )
 
 
-def _tried(sandbox: Sandbox, settings: Settings) -> tuple[str, ...]:
+def _tried(sandbox: Sandbox, settings: Settings) -> str:
     """What is in force behind a sandbox that holds.
 
     Raises:
@@ -117,5 +117,7 @@ def _tried(sandbox: Sandbox, settings: Settings) -> tuple[str, ...]:
         interpreter.release()
     if outcome.result != "[]":
         raise LostError(f"code in it {outcome.result or 'does not run: ' + outcome.stderr.strip()[-500:]}")
-    namespaces = ("own processes, network, users and mounts",) if sandbox.name == "bwrap" else ("no child processes",)
-    return (*namespaces, *interpreter.facts)
+    first = (
+        "own namespaces of processes, network and mounts" if sandbox.name == "bwrap" else "no child processes"
+    )
+    return f"{first}, {interpreter.facts}"

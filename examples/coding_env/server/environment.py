@@ -133,7 +133,9 @@ class CodingEnvironment(Environment[CodeAction, CodeObservation, CodeState]):
             if observation.get(name)
         ]
         if observation.get("result") is not None:
-            shown.append(f'<pre style="margin:0;white-space:pre-wrap">→ {escape(str(observation["result"]))}</pre>')
+            shown.append(
+                f'<pre style="margin:0;white-space:pre-wrap">→ {escape(str(observation["result"]))}</pre>'
+            )
         shown.append(f"<p>exit code {escape(str(observation.get('exit_code')))}</p>")
         return "".join(shown)
 

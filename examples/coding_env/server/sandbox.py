@@ -12,7 +12,6 @@ This module knows nothing about what is said to the interpreter; whether a sandb
 found out by trying it (`choice.py`).
 """
 
-import json
 import os
 import random
 import shutil
@@ -124,7 +123,7 @@ class Sandbox:
             order["listable"] = listable
             order["writable"] = [home, "/dev/null"]
         # -I: nothing of the user's and no current folder on the path. -S: no site-packages.
-        command = [python, "-I", "-S", "-u", "-c", _program(), json.dumps(order)]
+        command = [python, "-I", "-S", "-u", "-c", _program(), repr(order)]
         if self.name == "bwrap":
             command = [*self._bubblewrap(settings, visible, hidden), *command]
         process = subprocess.Popen(
@@ -142,14 +141,25 @@ class Sandbox:
         return Launched(process, folder)
 
     def _bubblewrap(self, settings: Settings, visible: list[str], hidden: list[str]) -> list[str]:
-        command = [shutil.which("bwrap") or "bwrap", "--die-with-parent", "--new-session"]
-        command += ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+        program = shutil.which("bwrap")
+        if program is None:
+            raise FileNotFoundError("bubblewrap (bwrap) is not installed")
+        command = [program, "--die-with-parent", "--new-session"]
+        command += [
+            "--unshare-ipc",
+            "--unshare-pid",
+            "--unshare-net",
+            "--unshare-uts",
+            "--unshare-cgroup-try",
+        ]
         if self.drops_root == "inside":
             # Root makes the sandbox and repl.py becomes somebody else in it; no other capability is left.
             command += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
         else:
             command += ["--unshare-user", "--disable-userns", "--uid", str(_NOBODY), "--gid", str(_NOBODY)]
         command += ["--hostname", "sandbox"]
+        # First, so that what is shown may be below /tmp.
+        command += ["--perms", "1777", "--size", str(settings.disk_bytes), "--tmpfs", "/tmp"]
         for path in visible:
             if os.path.islink(path):
                 command += ["--symlink", os.readlink(path), path]
@@ -162,8 +172,16 @@ class Sandbox:
         if settings.packages:
             command += [*_parents(settings.packages), "--ro-bind", settings.packages, settings.packages]
         command += ["--proc", "/proc", "--dev", "/dev"]
-        command += ["--perms", "1777", "--size", str(_SHM_BYTES), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
-        command += ["--perms", "1777", "--size", str(settings.disk_bytes), "--tmpfs", "/tmp"]
+        command += [
+            "--perms",
+            "1777",
+            "--size",
+            str(_SHM_BYTES),
+            "--tmpfs",
+            "/dev/shm",
+            "--remount-ro",
+            "/dev",
+        ]
         # The root itself is a tmpfs without a limit.
         return [*command, "--chdir", "/tmp", "--remount-ro", "/", "--"]
 

@@ -64,9 +64,7 @@ def read_settings(variables: Mapping[str, str] = os.environ) -> Settings:
     )
 
 
-def _number(
-    given: Mapping[str, str], name: str, default: float, unit: str, low: float, high: float
-) -> float:
+def _number(given: Mapping[str, str], name: str, default: float, unit: str, low: float, high: float) -> float:
     text = given.get(name)
     if text is None:
         return default
