@@ -9,10 +9,8 @@
 export function el(name, properties = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
-    if (value === null || value === undefined || value === false) continue;
     if (typeof value === "function") made.addEventListener(key.slice(2), value);
-    else if (value === true) made.setAttribute(key, "");
-    else made.setAttribute(key, value);
+    else if (value !== null && value !== undefined && value !== false) made.setAttribute(key, value === true ? "" : value);
   }
   made.append(...children.filter((child) => child !== null && child !== undefined));
   return made;
@@ -47,7 +45,7 @@ class Maker {
     if (schema === true || schema === undefined) return {};
     let { $ref, allOf, ...rest } = schema;
     if (allOf?.length === 1) ({ $ref, ...rest } = { ...allOf[0], ...rest });
-    if (!$ref) return schema;
+    if (!$ref) return { ...schema };
     const name = $ref.split("/").pop();
     return { ...this.resolve(this.definitions[name] ?? {}), ...rest, name };
   }
@@ -55,8 +53,11 @@ class Maker {
   /** @param place  {label, path, required}: path holds the classes that this one is inside of. */
   make(given, place) {
     const schema = this.resolve(given);
+    if (place.label) schema.title = given.title ?? words(place.label);
+    const isGroup = schema.prefixItems || schema.properties || schema.anyOf || schema.oneOf;
+    if (isGroup && place.required === false && !("default" in schema)) return this.either(schema, [given], { ...place, required: true, mayLeave: true });
     if (schema.name) {
-      if (place.path.includes(schema.name)) return this.anything({ title: schema.name }, place);
+      if (place.path.includes(schema.name)) return this.anything(schema, place);
       place = { ...place, path: [...place.path, schema.name] };
     }
     const choices = schema.anyOf ?? schema.oneOf;
@@ -78,21 +79,18 @@ class Maker {
     const id = input.id || `field-${++lastId}`;
     input.id = id;
     const wrong = el("p", { class: "wrong", id: `${id}-wrong`, hidden: true });
-    const hint = [schema.description, limits(schema), examples(schema)].filter(Boolean).join(" ");
+    const hint = [schema.description, limits(schema), examples(schema)].filter(Boolean).join(" · ");
     const note = hint ? el("p", { class: "hint", id: `${id}-hint` }, hint) : null;
     input.setAttribute("aria-describedby", `${note ? `${id}-hint ` : ""}${id}-wrong`);
-    const label = titleOf(schema, place);
-    if (!place.label) input.setAttribute("aria-label", label || "value");
-    const head = place.label ? el("label", { for: id }, label) : null;
-    if (head && place.required === false) head.append(" ", el("small", {}, "optional"));
+    if (!place.label) input.setAttribute("aria-label", schema.title ?? "value");
+    const head = place.label ? el("label", { for: id }, schema.title, optional(schema, place)) : null;
     return { element: el("div", { class: "field" }, head, body, note, wrong), ...complaints(input, wrong) };
   }
 
   /** A group of controls under one title. */
   group(schema, place, ...children) {
     const wrong = el("p", { class: "wrong", hidden: true, tabindex: "-1" });
-    const legend = place.label ? el("legend", {}, titleOf(schema, place)) : null;
-    if (legend && place.required === false) legend.append(" ", el("small", {}, "optional"));
+    const legend = place.label ? el("legend", {}, schema.title, optional(schema, place)) : null;
     const note = schema.description && place.label ? el("p", { class: "hint" }, schema.description) : null;
     const box = el(place.label ? "fieldset" : "div", { class: "group" }, legend, note, ...children, wrong);
     return { element: box, ...complaints(box, wrong) };
@@ -107,13 +105,16 @@ class Maker {
     const { enum: values } = schema;
     const isOptional = place.required === false || place.nullable;
     const initial = values.findIndex((value) => same(value, schema.default));
-    if (values.length > 6) {
+    // What may be left out needs a way back to nothing, which radio buttons have not.
+    if (values.length > 6 || (isOptional && initial < 0)) {
       const empty = isOptional || initial < 0 ? el("option", { value: "" }, isOptional ? "–" : "choose …") : null;
       const choice = el("select", { onchange: this.onChange }, empty);
       choice.append(...values.map((value, index) => el("option", { value: index }, nameOf(value))));
-      const set = (value) => (choice.value = values.findIndex((known) => same(known, value)));
+      const set = (value) => {
+        const index = values.findIndex((known) => same(known, value));
+        choice.value = index < 0 ? "" : index;
+      };
       set(schema.default);
-      if (choice.selectedIndex < 0) choice.value = "";
       const get = () => (choice.value === "" ? undefined : values[Number(choice.value)]);
       return { ...this.field(schema, place, choice), get, set };
     }
@@ -122,21 +123,9 @@ class Maker {
       el("input", { type: "radio", name, value: index, checked: index === initial, onchange: this.onChange }),
     );
     const chips = values.map((value, index) => el("label", { class: "chip" }, inputs[index], nameOf(value)));
-    const box = el("div", { class: "chips", role: "radiogroup", "aria-label": titleOf(schema, place) }, ...chips);
-    if (isOptional) {
-      // A radio button cannot be taken back; a second press on it does that here.
-      box.addEventListener("click", ({ target }) => {
-        const was = box.dataset.was;
-        box.dataset.was = target.checked ? target.value : "";
-        if (target.type === "radio" && was === target.value) {
-          target.checked = false;
-          box.dataset.was = "";
-          this.onChange();
-        }
-      });
-    }
+    const box = el("div", { class: "chips", role: "radiogroup" }, ...chips);
     const made = this.field(schema, { ...place, label: null }, box);
-    if (place.label) made.element.prepend(el("span", { class: "label" }, titleOf(schema, place)));
+    if (place.label) made.element.prepend(el("span", { class: "label" }, schema.title, optional(schema, place)));
     return {
       ...made,
       get: () => values[inputs.findIndex((input) => input.checked)],
@@ -150,7 +139,7 @@ class Maker {
     box.addEventListener("change", () => (touched = true));
     box.checked = schema.default === true;
     const made = this.field(schema, { ...place, label: null }, box);
-    const head = el("label", { class: "check" }, box, titleOf(schema, place));
+    const head = el("label", { class: "check" }, box, schema.title ?? "yes");
     box.removeAttribute("aria-label");
     made.element.prepend(head);
     const get = () => (touched || box.checked ? box.checked : undefined);
@@ -211,7 +200,7 @@ class Maker {
 
   bytes(schema, place) {
     const input = el("input", { type: "text", placeholder: "base64", autocomplete: "off" });
-    const file = el("input", { type: "file", "aria-label": `File for ${titleOf(schema, place)}` });
+    const file = el("input", { type: "file", "aria-label": `File for ${schema.title ?? "it"}` });
     file.addEventListener("change", async () => {
       if (!file.files.length) return;
       const bytes = new Uint8Array(await file.files[0].arrayBuffer());
@@ -253,17 +242,16 @@ class Maker {
       const inner = { label: name, path: place.path, required: required.has(name) };
       controls.set(name, this.make(property, inner));
     }
-    const elements = [...controls].map(([name, { element }]) =>
-      name === "metadata" && !required.has(name)
-        ? el("details", { class: "aside" }, el("summary", {}, "Metadata"), element)
-        : element,
-    );
+    const isAside = (name) => name === "metadata" && !required.has(name);
+    const elements = [...controls].filter(([name]) => !isAside(name)).map(([, { element }]) => element);
+    const asides = [...controls].filter(([name]) => isAside(name)).map(([name, { element }]) => [words(name), element]);
     const extra = schema.additionalProperties;
     const rest =
       extra && controls.size
-        ? this.mapping({ additionalProperties: extra, title: "Further fields" }, { ...place, label: "more", required: false })
+        ? this.mapping({ additionalProperties: extra, title: "fields" }, { ...place, label: null, required: false })
         : null;
-    if (rest) elements.push(el("details", { class: "aside" }, el("summary", {}, "Further fields"), rest.element));
+    if (rest) asides.push(["Further fields", rest.element]);
+    elements.push(...asides.map(([title, element]) => el("details", {}, el("summary", {}, title), element)));
     const made = this.group(schema, place, ...elements);
     const get = () => {
       const value = {};
@@ -272,7 +260,8 @@ class Maker {
         // A default goes without saying: what is sent is what differs from it.
         const known = this.resolve(schema.properties[name]);
         if (part === undefined && !required.has(name)) continue;
-        if (!required.has(name) && "default" in known && same(part, known.default)) continue;
+        const isTag = "const" in known;
+        if (!required.has(name) && !isTag && "default" in known && same(part, known.default)) continue;
         if (part !== undefined) value[name] = part;
       }
       return Object.assign(value, rest?.get());
@@ -299,7 +288,7 @@ class Maker {
     const makeRow = () => {
       const key = el("input", { type: "text", placeholder: "key", "aria-label": "key", autocomplete: "off" });
       key.addEventListener("input", this.onChange);
-      const value = this.make(values ?? {}, { label: null, path: place.path, required: true });
+      const value = this.make(values ?? {}, { label: null, path: [], required: true });
       return { parts: [key, value.element], key, value };
     };
     const rows = this.rows(schema, place, makeRow, hint);
@@ -329,7 +318,7 @@ class Maker {
 
   list(schema, place) {
     const makeRow = () => {
-      const value = this.make(schema.items ?? {}, { label: null, path: place.path, required: true });
+      const value = this.make(schema.items ?? {}, { label: null, path: schema.minItems ? place.path : [], required: true });
       return { parts: [value.element], value };
     };
     const rows = this.rows(schema, place, makeRow, null);
@@ -371,8 +360,7 @@ class Maker {
       add().element.querySelector("input, textarea, select, button")?.focus();
       this.onChange();
     };
-    const title = titleOf(schema, place);
-    const more = el("button", { type: "button", class: "small", onclick: grow, "aria-label": `Add to ${title || "the list"}` }, "+ add");
+    const more = el("button", { type: "button", class: "small", onclick: grow, "aria-label": `Add to ${schema.title ?? "the list"}` }, "+ add");
     const said = hint ?? limits(schema);
     const made = this.group(schema, place, said ? el("p", { class: "hint" }, said) : null, box, more);
     const resize = (n) => {
@@ -401,42 +389,41 @@ class Maker {
   }
 
   either(schema, choices, place) {
-    const { anyOf, oneOf, discriminator, ...own } = schema;
-    const real = choices.filter((choice) => this.resolve(choice).type !== "null");
-    const nullable = real.length < choices.length;
-    const only = real.length === 1 ? this.resolve(real[0]) : null;
-    if (only && nullable && isSimple(only)) return this.nullable({ ...only, ...own }, place);
-    // A class may hold itself: then another choice comes first, or the form would never end.
+    const { anyOf, oneOf, discriminator, prefixItems, properties, ...own } = schema;
+    if (place.mayLeave && (anyOf ?? oneOf)) choices = anyOf ?? oneOf;
     const open = choices.map((choice) => this.resolve(choice));
+    const real = open.filter(({ type }) => type !== "null");
+    const nullable = real.length < open.length;
+    if (real.length === 1 && nullable && isSimple(real[0]) && !place.mayLeave) return this.nullable({ ...real[0], ...own }, place);
     const fitting = (value) => open.findIndex((choice) => this.fits(choice, value));
-    const isInside = (choice) => choice.name && place.path.includes(choice.name);
-    const first = nullable && schema.default !== undefined ? fitting(schema.default) : -1;
-    let current = Math.max(0, first >= 0 ? first : open.findIndex((choice) => !isInside(choice)));
-    const select = el("select");
+    const select = el("select", {}, place.mayLeave ? el("option", { value: -1 }, "–") : null);
     select.append(...open.map((choice, index) => el("option", { value: index }, this.choiceName(choice, index, discriminator))));
     const inside = el("div", { class: "inside" });
-    let control = null;
-    const show = (index) => {
-      current = index;
-      select.value = index;
-      control = this.make(choices[index], { label: null, path: place.path, required: true });
-      inside.replaceChildren(...(open[index].type === "null" ? [] : [control.element]));
+    let current;
+    let control;
+    const show = (index, path) => {
+      select.value = current = index;
+      control = index < 0 ? null : this.make(choices[index], { label: null, path, required: true });
+      inside.replaceChildren(...(control && open[index].type !== "null" ? [control.element] : []));
     };
-    select.addEventListener("change", () => (show(Number(select.value)), this.onChange()));
-    show(current);
+    select.addEventListener("change", () => (show(Number(select.value), []), this.onChange()));
+    // A class may hold itself: then another choice comes first, or the form would never end.
+    const first = open.findIndex(({ name }) => !name || !place.path.includes(name));
+    show(place.mayLeave ? -1 : Math.max(0, "default" in schema ? fitting(schema.default) : first), place.path);
     const made = this.field(own, place, select, el("div", { class: "either" }, select, inside));
     const set = (value) => {
-      const index = value === undefined ? current : fitting(value);
-      if (index >= 0 && index !== current) show(index);
-      if (value !== undefined) control.set(value);
+      const index = value === undefined ? (place.mayLeave ? -1 : current) : fitting(value);
+      if (index !== current && (index >= 0 || value === undefined)) show(index, []);
+      if (value !== undefined) control?.set(value);
     };
-    if (schema.default !== undefined) set(schema.default);
+    if ("default" in schema) set(schema.default);
     // The server names the choice it tried before the field in it; the form shows one choice only.
     const fail = (loc, message) =>
-      (control.names?.has(loc[0]) && control.fail(loc, message)) ||
-      (loc.length > 1 && control.fail(loc.slice(1), message)) ||
+      (control?.names?.has(loc[0]) && control.fail(loc, message)) ||
+      (loc.length > 1 && control?.fail(loc.slice(1), message)) ||
+      (loc.length && typeof loc[0] === "number" && control?.fail(loc, message)) ||
       made.fail([], message);
-    return { ...made, get: () => control.get(), set, fail, clear: () => (made.clear(), control.clear()) };
+    return { ...made, get: () => control?.get(), set, fail, clear: () => (made.clear(), control?.clear()) };
   }
 
   /** A value or nothing: an empty field is null, or is left out where it may be. */
@@ -484,31 +471,33 @@ const isSimple = (schema) => Boolean(schema.enum) || ["string", "integer", "numb
 
 const nameOf = (value) => (typeof value === "string" ? value || '""' : JSON.stringify(value));
 
-function titleOf(schema, place) {
-  return place.label === null || place.label === undefined ? schema.title ?? "" : schema.title ?? place.label;
-}
+/** `max_tokens` as people write it. */
+const words = (name) => name[0].toUpperCase() + name.slice(1).replaceAll("_", " ");
+
+const optional = (schema, place) =>
+  place.required === false && (schema.default ?? null) === null ? el("small", {}, " optional") : null;
+
+const LIMITS = {
+  minimum: (n) => `at least ${n}`,
+  maximum: (n) => `at most ${n}`,
+  exclusiveMinimum: (n) => `more than ${n}`,
+  exclusiveMaximum: (n) => `less than ${n}`,
+  minLength: (n) => `${n} characters or more`,
+  maxLength: (n) => `at most ${n} characters`,
+  minItems: (n) => `${n} or more`,
+  maxItems: (n) => `at most ${n}`,
+  uniqueItems: () => "all different",
+  pattern: (text) => `fits ${text}`,
+};
 
 function limits(schema) {
-  const { minimum, maximum, exclusiveMinimum, exclusiveMaximum, minLength, maxLength, minItems, maxItems } = schema;
-  const said = [];
-  if (minimum !== undefined && maximum !== undefined) said.push(`${minimum} to ${maximum}`);
-  else if (minimum !== undefined) said.push(`at least ${minimum}`);
-  else if (maximum !== undefined) said.push(`at most ${maximum}`);
-  if (exclusiveMinimum !== undefined) said.push(`more than ${exclusiveMinimum}`);
-  if (exclusiveMaximum !== undefined) said.push(`less than ${exclusiveMaximum}`);
-  if (minLength !== undefined) said.push(`${minLength} characters or more`);
-  if (maxLength !== undefined) said.push(`at most ${maxLength} characters`);
-  if (minItems !== undefined && minItems === maxItems) said.push(`exactly ${minItems}`);
-  else if (minItems !== undefined) said.push(`${minItems} or more`);
-  if (maxItems !== undefined && minItems !== maxItems) said.push(`at most ${maxItems}`);
-  if (schema.uniqueItems) said.push("all different");
-  if (schema.pattern) said.push(`fits ${schema.pattern}`);
-  if (!said.length) return "";
-  const text = said.join(", ");
-  return `${text[0].toUpperCase()}${text.slice(1)}.`;
+  const { minimum: low, maximum: high, ...rest } = schema;
+  const isRange = low !== undefined && high !== undefined;
+  const said = Object.keys(LIMITS).filter((key) => key in (isRange ? rest : schema)).map((key) => LIMITS[key](schema[key]));
+  return [isRange && `${low} to ${high}`, ...said].filter(Boolean).join(", ");
 }
 
-const examples = ({ examples: given }) => (given?.length ? `For example ${given.map(nameOf).join(", ")}.` : "");
+const examples = ({ examples: given }) => (given?.length ? `for example ${given.map(nameOf).join(", ")}` : "");
 
 /** How a field says that something is wrong with it. */
 function complaints(input, wrong) {

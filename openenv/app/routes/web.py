@@ -142,7 +142,6 @@ def readme(cls: type | None) -> str | None:
 
 
 _FILES = (
-    "base.css",
     "playground.css",
     "playground.js",
     "session.js",

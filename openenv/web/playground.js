@@ -1,0 +1,399 @@
+// The page: one session, its forms, what it shows and what was played.
+
+import { curlFor, download, Episode, plot, pythonFor } from "./episode.js";
+import { el, FieldError, makeControl } from "./forms.js";
+import { renderMarkdown } from "./markdown.js";
+import { Refused, Session } from "./session.js";
+import { show, showFields } from "./show.js";
+
+const MAX_ROWS = 500; // of the history; the download has them all
+const MAX_FRAME_HEIGHT = 1600;
+const $ = (id) => document.getElementById(id);
+
+/** A form and the same as JSON. Whichever was edited last is what counts. */
+class Composer {
+  constructor(schema, host, raw) {
+    this.raw = raw;
+    this.wrong = $(`${raw.id}-wrong`);
+    this.control = makeControl(schema, () => this.#write());
+    host.replaceChildren(this.control.element);
+    raw.addEventListener("input", () => this.#read());
+    this.#write();
+  }
+
+  /** The value as JSON. @throws {FieldError} Something typed cannot be read; it is marked. */
+  text() {
+    this.control.clear();
+    if (this.isRaw) {
+      this.#parse();
+      return this.raw.value;
+    }
+    return JSON.stringify(this.control.get() ?? {});
+  }
+
+  set(value) {
+    this.control.set(value);
+    this.#write();
+  }
+
+  /** Mark fields with what the server said. @returns what could not be placed. */
+  mark(errors) {
+    const rest = errors.filter(({ loc, msg }) => !this.control.fail(loc, msg));
+    this.control.element.querySelector("[aria-invalid]")?.focus();
+    return rest;
+  }
+
+  #write() {
+    this.isRaw = false;
+    this.#complain("");
+    try {
+      this.raw.value = JSON.stringify(this.control.get() ?? {}, null, 2);
+      this.control.clear();
+    } catch (error) {
+      if (!(error instanceof FieldError)) throw error;
+    }
+  }
+
+  #read() {
+    this.isRaw = true;
+    try {
+      this.control.set(this.#parse());
+    } catch (error) {
+      if (!(error instanceof FieldError)) throw error;
+    }
+  }
+
+  #parse() {
+    try {
+      const value = JSON.parse(this.raw.value);
+      this.#complain("");
+      return value;
+    } catch (error) {
+      this.#complain(`This is not JSON: ${error.message}`);
+      throw new FieldError(error.message);
+    }
+  }
+
+  #complain(text) {
+    this.wrong.textContent = text;
+    this.wrong.hidden = !text;
+    this.raw.toggleAttribute("aria-invalid", Boolean(text));
+  }
+}
+
+const session = new Session(sessionChanged);
+let about = {};
+let action = null;
+let options = null;
+let isChat = false;
+let episode = new Episode();
+let viewed = null;
+let isBusy = false;
+let draws = true; // until the server says that this environment does not
+let frame = null;
+
+async function load() {
+  const answer = async (path) => {
+    const response = await fetch(path);
+    if (!response.ok) throw new Error(`${path} is answered with status ${response.status}`);
+    return response.json();
+  };
+  let schemas;
+  try {
+    [about, schemas] = await Promise.all([answer("web/about.json"), answer("schema")]);
+  } catch (error) {
+    trouble(`The server does not describe its environment: ${error.message}. Load the page again once it does.`);
+    $("reset").disabled = true;
+    return;
+  }
+  title(about.env_name);
+  action = new Composer(schemas.action, $("fields"), $("raw-action"));
+  options = new Composer(about.reset, $("reset-fields"), $("raw-reset"));
+  const names = Object.keys(schemas.action.properties ?? {}).filter((name) => name !== "metadata");
+  const only = names.length === 1 ? schemas.action.properties[names[0]] : {};
+  isChat = only.type === "string" && !only.enum && !only.format && !only.contentEncoding;
+  if (isChat) {
+    $("watch-title").textContent = "Conversation";
+    $("step").textContent = "Send";
+  } else {
+    // What is shown and what can be done stand side by side; a conversation has its field below it.
+    $("side").prepend($("act"));
+  }
+  $("keys").textContent = $("fields").querySelector("[data-lines]")
+    ? "Enter sends; in the large field, Ctrl+Enter does."
+    : "Enter sends; in a text, Shift+Enter begins a new line.";
+  const parameters = Object.keys(about.reset.properties ?? {});
+  $("reset-options").open = Boolean(about.reset.required?.length);
+  $("options").hidden = parameters.length === 0 && !about.reset.additionalProperties;
+  redraw();
+  document.documentElement.dataset.ready = "true";
+  // It makes an environment to ask it, which may take long: nothing waits for it.
+  answer("metadata").then(introduce, () => introduce({}));
+}
+
+function title(name) {
+  $("name").textContent = name;
+  document.title = `${name} · playground`;
+}
+
+function introduce({ name, description, version, readme_content: readme }) {
+  if (name) title(name);
+  $("description").textContent = [description, version && `Version ${version}`].filter(Boolean).join(" · ");
+  const text = readme || about.readme;
+  if (!text) return;
+  $("readme-text").replaceChildren(renderMarkdown(text));
+  $("readme").hidden = $("to-readme").hidden = false;
+}
+
+function sessionChanged(isOpen, why) {
+  $("session").textContent = isOpen ? "session open" : "no session";
+  $("session").classList.toggle("open", isOpen);
+  for (const id of ["step", "state", "end"]) $(id).disabled = !isOpen;
+  $("step").classList.toggle("main", isOpen);
+  $("reset").classList.toggle("main", !isOpen);
+  if (!isOpen) offer([]);
+  if (why) trouble(why);
+}
+
+/** Say what is wrong and what can be done. */
+function trouble(text, details) {
+  const box = $("trouble");
+  box.hidden = !text;
+  box.replaceChildren(...(text ? [el("p", {}, text)] : []));
+  if (details) box.append(el("details", {}, el("summary", {}, "Details"), el("pre", { tabindex: "0" }, details)));
+}
+
+/** Ask the server for one thing at a time; says what goes wrong. Gives undefined then. */
+async function ask(text, what, composer) {
+  if (isBusy) return undefined;
+  busy(what);
+  try {
+    const reply = await session.ask(text, what);
+    trouble("");
+    return reply;
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    const rest = composer ? composer.mark(error.errors) : error.errors;
+    trouble([error.message, ...rest.map(({ loc, msg }) => `${loc.join(".")}: ${msg}.`)].join(" "), error.traceback);
+    return undefined;
+  } finally {
+    busy(null);
+  }
+}
+
+let clock = 0;
+
+function busy(what) {
+  isBusy = what !== null;
+  clearInterval(clock);
+  for (const id of ["step", "reset", "state"]) $(id).setAttribute("aria-disabled", isBusy);
+  if (!isBusy) {
+    if (session.isOpen) $("session").textContent = "session open";
+    return;
+  }
+  const since = performance.now();
+  clock = setInterval(() => {
+    $("session").textContent = `${what} runs, ${Math.round((performance.now() - since) / 1000)} s`;
+  }, 1000);
+}
+
+function textOf(composer) {
+  try {
+    return composer.text();
+  } catch (error) {
+    if (error instanceof FieldError) return undefined;
+    throw error;
+  }
+}
+
+async function reset() {
+  const data = textOf(options);
+  if (data === undefined) {
+    $("reset-options").open = true;
+    return;
+  }
+  const message = data === "{}" ? '{"type":"reset"}' : `{"type":"reset","data":${data}}`;
+  const reply = await ask(message, "reset", options);
+  if (reply === undefined) return;
+  episode = new Episode();
+  $("history").replaceChildren();
+  if (isChat) $("shown").replaceChildren();
+  await played(episode.add(message, reply));
+  if (isChat) action.set({});
+  $("fields").querySelector("input:not([tabindex='-1']), textarea, select")?.focus();
+}
+
+async function step(data) {
+  if (data === undefined) return;
+  const message = `{"type":"step","data":${data}}`;
+  const reply = await ask(message, "step", action);
+  if (reply === undefined) return;
+  await played(episode.add(message, reply));
+  if (isChat) action.set({});
+}
+
+async function readState() {
+  const reply = await ask('{"type":"state"}', "state");
+  if (reply === undefined) return;
+  $("state-shown").replaceChildren(showFields(JSON.parse(reply).data));
+  $("state-box").hidden = false;
+  $("state-box").open = true;
+}
+
+/** Show what came of a turn, and ask the environment whether it wants to draw it. */
+async function played(turn) {
+  addRow(turn);
+  if (isChat) say(turn);
+  view(turn);
+  const { kind, index, reward, total, done, truncated } = turn;
+  const over = truncated ? " The episode was cut short: Reset begins another." : done ? " The episode is over: Reset begins another." : "";
+  $("said").textContent = (kind === "reset" ? "A new episode has begun." : `Step ${index}: reward ${say_number(reward)}, return ${say_number(total)}.`) + over;
+  redraw();
+  if (!draws) return;
+  const data = JSON.stringify({ ...turn.observation, reward: turn.reward, done: turn.done });
+  busy("render_web");
+  try {
+    turn.drawn = JSON.parse(await session.ask(`{"type":"web","data":${data}}`, "render_web or web_actions")).data;
+    if (viewed === turn) view(turn);
+    offer(turn.drawn.actions);
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    if (error.code === "UNKNOWN_TYPE") draws = false;
+    else trouble(error.message, error.traceback);
+  } finally {
+    busy(null);
+  }
+}
+
+const say_number = (value) => (typeof value === "number" ? String(Number(value.toPrecision(6))) : value === null || value === undefined ? "none" : String(value));
+
+function redraw() {
+  const { steps, turns } = episode;
+  const last = turns.at(-1);
+  $("n-steps").textContent = steps.length;
+  $("last-reward").textContent = steps.length ? say_number(last.reward) : "–";
+  $("total").textContent = say_number(last?.total ?? 0);
+  $("plot").replaceChildren(plot(steps));
+  $("download").disabled = turns.length === 0;
+  snippets();
+}
+
+function snippets() {
+  if (!$("snippets").open) return;
+  $("python").textContent = pythonFor(episode.turns);
+  $("curl").textContent = curlFor(episode.turns);
+}
+
+function addRow(turn) {
+  const look = el("button", { type: "button", class: "link", onclick: () => view(turn) }, turn.kind === "reset" ? "reset" : `#${turn.index}`);
+  const said = briefly(turn.action);
+  const cells = [el("td", {}, look), el("td", { class: "said", title: said }, said), el("td", { class: "number" }, turn.kind === "step" ? say_number(turn.reward) : ""), el("td", { class: "number" }, turn.kind === "step" ? say_number(turn.total) : "")];
+  turn.row = el("tr", { class: turn.done ? "done" : null }, ...cells);
+  $("history").append(turn.row);
+  if ($("history").children.length > MAX_ROWS) $("history").firstElementChild.remove();
+  $("history").closest(".history").scrollTop = 1e9;
+}
+
+/** An action in one line. */
+function briefly(action) {
+  const values = Object.values(action);
+  if (values.length === 1 && typeof values[0] === "string") return values[0];
+  return JSON.stringify(action).slice(1, -1).replace(/"(\w+)":/g, "$1: ").replaceAll(",", ", ");
+}
+
+/** One exchange of a conversation. */
+function say(turn) {
+  if (turn.kind === "step") {
+    const [text] = Object.values(turn.action);
+    $("shown").append(el("div", { class: "bubble mine" }, el("p", { class: "text" }, String(text ?? ""))));
+  }
+  const filled = Object.entries(turn.observation).filter(([name, value]) => name !== "metadata" && value !== null && value !== "" && value !== false);
+  const texts = filled.filter(([, value]) => typeof value === "string");
+  const body = texts.length === 1 && filled.length <= 2 ? show(texts[0][1], texts[0][0]) : showFields(turn.observation);
+  const reward = turn.kind === "step" ? el("p", { class: "hint" }, `reward ${say_number(turn.reward)}${turn.done ? ", done" : ""}`) : null;
+  turn.bubble = el("div", { class: "bubble" }, body, reward);
+  $("shown").append(turn.bubble);
+}
+
+function view(turn) {
+  viewed?.row.removeAttribute("aria-current");
+  viewed = turn;
+  turn.row.setAttribute("aria-current", "true");
+  const isLatest = turn === episode.turns.at(-1);
+  $("which").textContent = turn.kind === "reset" ? "after reset" : `step ${turn.index} · reward ${say_number(turn.reward)}${turn.done ? " · done" : ""}`;
+  $("latest").hidden = isLatest;
+  if (isChat) turn.bubble.scrollIntoView({ block: "nearest" });
+  else $("shown").replaceChildren(showFields(turn.observation));
+  $("raw-observation").hidden = false;
+  $("raw-observation").querySelector("pre").textContent = JSON.stringify(JSON.parse(turn.reply).data, null, 2);
+  const html = turn.drawn?.html;
+  const isDrawn = typeof html === "string";
+  $("drawn").hidden = !isDrawn;
+  $("shown").hidden = isDrawn && !isChat;
+  if (isDrawn) drawInFrame(html);
+}
+
+/** The author's HTML, in a document that can reach nothing: see `frame.html`. */
+function drawInFrame(html) {
+  if (frame) {
+    frame.html = html;
+    frame.element.contentWindow.postMessage({ html }, "*");
+    return;
+  }
+  const element = el("iframe", { src: "web/frame", sandbox: "allow-scripts", title: "Drawn by the environment" });
+  frame = { element, html };
+  $("drawn").replaceChildren(element);
+}
+
+addEventListener("message", ({ source, data }) => {
+  if (!frame || source !== frame.element.contentWindow) return;
+  if (data.ready) source.postMessage({ html: frame.html }, "*");
+  if (data.height > 0) frame.element.style.height = `${Math.min(data.height, MAX_FRAME_HEIGHT)}px`;
+});
+
+/** Buttons for the actions that the environment offers. */
+function offer(actions) {
+  const buttons = actions.map(({ label, action: value }) =>
+    el("button", { type: "button", onclick: () => (action.set(value), step(JSON.stringify(value))) }, label),
+  );
+  $("offered").replaceChildren(...buttons);
+}
+
+$("play").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (!$("step").disabled && !isBusy) step(textOf(action));
+});
+$("options").addEventListener("submit", (event) => {
+  event.preventDefault();
+  reset();
+});
+document.addEventListener("keydown", (event) => {
+  const { target, key, shiftKey, ctrlKey, metaKey, isComposing } = event;
+  if (key !== "Enter" || isComposing || !target.form || target.tagName === "BUTTON") return;
+  const isText = target.tagName === "TEXTAREA";
+  const several = isText && (target.dataset.lines || target.classList.contains("code"));
+  if (ctrlKey || metaKey || (isText && !several && !shiftKey)) {
+    event.preventDefault();
+    target.form.requestSubmit();
+  }
+});
+$("reset").addEventListener("click", reset);
+$("state").addEventListener("click", readState);
+$("end").addEventListener("click", () => session.close());
+$("latest").addEventListener("click", () => view(episode.turns.at(-1)));
+$("snippets").addEventListener("toggle", snippets);
+$("download").addEventListener("click", () => download(episode.toJsonLines(), `${about.env_name}-episode.jsonl`));
+for (const button of document.querySelectorAll("[data-copies]")) {
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText($(button.dataset.copies).textContent);
+      button.textContent = "Copied";
+    } catch {
+      // In a frame, or without TLS, the clipboard may be out of reach: the text is marked for Ctrl+C.
+      getSelection().selectAllChildren($(button.dataset.copies));
+      button.textContent = "Press Ctrl+C";
+    }
+  });
+}
+
+load();
