@@ -27,6 +27,7 @@ __all__ = [
     "failure_response",
     "parse_request",
     "parse_request_value",
+    "request_object",
     "result_response",
 ]
 
@@ -113,6 +114,11 @@ def parse_request_value(value: Any) -> RpcRequest:
     if faults:
         raise RpcError(INVALID_REQUEST, f"Invalid request: {'; '.join(faults)}")
     return RpcRequest(str(method), params, identity)
+
+
+def request_object(method: str, params: dict[str, Any], identity: str | int) -> dict[str, Any]:
+    """A request, as a JSON value."""
+    return {"jsonrpc": "2.0", "method": method, "params": params, "id": identity}
 
 
 def result_response(identity: str | int | None, result: Any) -> dict[str, Any]:

@@ -76,6 +76,7 @@ def serve(
     env: Mapping[str, str] | None = None,
     workers: int = 1,
     cwd: Path | None = None,
+    python: Path | None = None,
 ) -> Iterator[Server]:
     """Serve ``target`` with ``python -m openenv serve`` on a port of the kernel's choosing.
 
@@ -85,11 +86,12 @@ def serve(
         env: Environment variables beside those of this process.
         workers: Number of worker processes, >= 1.
         cwd: Working directory, the repository by default.
+        python: Another interpreter than this one; it finds our package in the repository.
 
     Raises:
         StartFailedError: It is not ready within `START_TIMEOUT_S`.
     """
-    command = [sys.executable, "-m", "openenv", "serve", target, "--host", "127.0.0.1", "--port", "0"]
+    command = [str(python or sys.executable), "-m", "openenv", "serve", target, "--host", "127.0.0.1", "--port", "0"]
     command += ["--workers", str(workers), *args]
     # The variables of the shell that runs the tests must not reach into them.
     clean = {name: value for name, value in os.environ.items() if name not in _SERVER_VARIABLES}
