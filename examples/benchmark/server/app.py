@@ -1,4 +1,4 @@
-"""The application: `openenv serve`, `uvicorn server.app:app`, or `server` once installed."""
+"""The server: `uv run server`, `openenv serve` or `uvicorn server.app:app`."""
 
 from openenv import create_app
 
@@ -9,7 +9,6 @@ app = create_app(BenchmarkEnvironment, env_name="benchmark", max_concurrent_envs
 
 
 def main() -> None:
-    """Serve on HOST and PORT, 0.0.0.0:8000 by default."""
     raise SystemExit(app.run())
 
 

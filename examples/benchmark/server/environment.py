@@ -11,12 +11,7 @@ from uuid import uuid4
 
 from openenv import Environment
 
-# `uvicorn server.app:app` in this folder imports `server` on its own; in all other cases it is a part of
-# the package `benchmark`. Asking is better than trying: `except ImportError` would also hide real mistakes.
-if __package__ == "server":
-    from models import BenchmarkAction, BenchmarkObservation, BenchmarkState
-else:
-    from ..models import BenchmarkAction, BenchmarkObservation, BenchmarkState
+from ..models import BenchmarkAction, BenchmarkObservation, BenchmarkState
 
 # No more threads burn at once than there are processors: further ones would only slow each other down. The
 # pool has no thread before its first use, so a server may fork its workers after this line.
