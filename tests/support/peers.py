@@ -30,10 +30,15 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "openenv-core-0.2.3": ("openenv-core==0.2.3",),
     # FastMCP and the MCP SDK as the incumbent 0.10.0 resolves them, with what our own server needs.
     "fastmcp": ("fastmcp==3.4.10", "mcp==1.30.0", "orjson", "uvloop", "websockets"),
+    # The oldest that `openenv-runtime[hub]` takes, with what our own command line needs.
+    "huggingface-hub-0.34.0": ("huggingface_hub==0.34.0", "orjson", "uvloop", "websockets"),
 }
 """Python peers: what is installed into the virtual environment of each."""
 
-NODE_PACKAGES: dict[str, tuple[str, ...]] = {"node-ws": ("ws@8",)}
+NODE_PACKAGES: dict[str, tuple[str, ...]] = {
+    "node-ws": ("ws@8",),
+    "node-browser": ("playwright-core@1", "axe-core@4"),
+}
 """Node peers: what ``npm install`` puts into the folder of each."""
 
 
