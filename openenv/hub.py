@@ -8,7 +8,8 @@ Secrets go to the Hub and nowhere else: texts of errors are searched for them be
 the library raised while it held them is not chained to our error.
 
 Limits: one commit holds all that is pushed, up to what the Hub takes in one request (some hundred MB of text;
-binary files go beside it, in pieces). An idle network is given up after `_TIMEOUT_S`.
+binary files go beside it, in pieces). An idle network is given up after `_TIMEOUT_S`; one that is gone within
+half a minute, or some minutes in the middle of a binary file, because the library tries again.
 """
 
 from __future__ import annotations
@@ -284,8 +285,7 @@ class Hub:
                 free_memory=False,
                 gitignore_content="",
             )
-        with self._asking(f"committing to {repo_id}"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with self._asking(f"committing to {repo_id}"):
             done = self._api.create_commit(
                 repo_id,
                 [*deletions, *operations],
@@ -370,6 +370,9 @@ class Hub:
 
     def _arrived(self, space: RemoteSpace, message: str) -> str | None:
         """The name of the commit that was made although its answer was lost, or None."""
+        there = self.find(space.repo_id)
+        if there is None or there.commit == space.commit:
+            return None
         with self._asking("looking whether the commit arrived"):
             last, *before = self._api.list_repo_commits(space.repo_id, repo_type=_SPACE)
         is_ours = last.title == message and bool(before) and before[0].commit_id == space.commit
@@ -382,7 +385,10 @@ class Hub:
         with suppress(AttributeError):
             self._library.get_session().timeout = _TIMEOUT_S
         try:
-            yield
+            with warnings.catch_warnings():
+                # The library's remarks on itself are for those who call it.
+                warnings.simplefilter("ignore")
+                yield
         except self._errors as error:
             root: BaseException = error
             while isinstance(root, RuntimeError) and root.__cause__ is not None:

@@ -147,9 +147,11 @@ class _Fault:
     message: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     after_bytes: int | None = None
+    for_good: bool = False
 
     def fits(self, method: str, path: str) -> bool:
-        return self.times != 0 and method == self.method and re.search(self.pattern, path) is not None
+        is_meant = re.fullmatch(self.method, method) and re.search(self.pattern, path)
+        return self.times != 0 and is_meant is not None
 
 
 class _Refusal(Exception):
@@ -259,7 +261,13 @@ class HubStandIn:
         self._faults.append(_Fault(method, pattern, times, status, message, headers or {}))
 
     def cut(
-        self, method: str, pattern: str, *, after_bytes: int | None = 0, times: int | None = None
+        self,
+        method: str,
+        pattern: str,
+        *,
+        after_bytes: int | None = 0,
+        times: int | None = None,
+        for_good: bool = False,
     ) -> None:
         """Reset the connection of requests from now on.
 
@@ -269,8 +277,9 @@ class HubStandIn:
             after_bytes: When so many bytes of the body have come; None: when all of it has been done and the
                 answer is what gets lost.
             times: How often; None: always.
+            for_good: Whether every request after the first of these is reset, too, whatever it is.
         """
-        self._faults.append(_Fault(method, pattern, times, after_bytes=after_bytes))
+        self._faults.append(_Fault(method, pattern, times, after_bytes=after_bytes, for_good=for_good))
 
     def heal(self) -> None:
         """End all faults."""
@@ -329,6 +338,8 @@ class HubStandIn:
                 if fault.fits(method, path):
                     if fault.times is not None:
                         fault.times -= 1
+                    if fault.for_good:
+                        self._faults = [_Fault(".*", "", None, after_bytes=0)]
                     return fault
         return None
 
