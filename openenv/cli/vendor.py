@@ -28,7 +28,7 @@ from typing import Any
 from openenv.errors import ConfigurationError
 from openenv.version import __version__
 
-__all__ = ["DISTRIBUTION", "VENDOR_FOLDER", "refer", "vendor_runtime", "vendor_wheel"]
+__all__ = ["DISTRIBUTION", "VENDOR_FOLDER", "package_files", "refer", "vendor_runtime", "vendor_wheel"]
 
 DISTRIBUTION = "openenv-runtime"
 VENDOR_FOLDER = "vendor"
@@ -97,6 +97,16 @@ def vendor_runtime(folder: Path) -> Path:
     if text is not None:
         _replace(pyproject, text.encode())
     return path
+
+
+def package_files(root: Path) -> Iterator[tuple[str, Path]]:
+    """Every file below a folder with its path from there, hidden and compiled ones left out."""
+    for parent, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if _is_packed(name)]
+        for name in names:
+            if _is_packed(name):
+                path = Path(parent, name)
+                yield path.relative_to(root).as_posix(), path
 
 
 def refer(text: str, wheel: str, where: str = "pyproject.toml") -> str:
@@ -226,17 +236,7 @@ def _distribution() -> metadata.Distribution:
 
 
 def _own_files() -> dict[str, bytes]:
-    return {f"{_MODULE}/{name}": path.read_bytes() for name, path in _walk(_OWN_PACKAGE)}
-
-
-def _walk(root: Path) -> Iterator[tuple[str, Path]]:
-    """Files by their names below a folder, without hidden and compiled ones."""
-    for parent, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if _is_packed(name)]
-        for name in names:
-            if _is_packed(name):
-                path = Path(parent, name)
-                yield path.relative_to(root).as_posix(), path
+    return {f"{_MODULE}/{name}": path.read_bytes() for name, path in package_files(_OWN_PACKAGE)}
 
 
 def _is_packed(name: str) -> bool:

@@ -13,4 +13,6 @@ class MyObservation(Observation):
     """The message as it came back."""
 
     echoed_message: str = field(default="", description="The echoed message")
-    message_length: int = field(default=0, description="Length of the echoed message, in characters")
+    message_length: int = field(
+        default=0, description="Length of the echoed message, in characters"
+    )

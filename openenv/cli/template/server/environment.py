@@ -17,7 +17,9 @@ class MyEnvironment(Environment[MyAction, MyObservation, State]):
         super().__init__()
         self._state = State(episode_id=str(uuid4()))
 
-    def reset(self, seed: int | None = None, episode_id: str | None = None) -> MyObservation:
+    def reset(
+        self, seed: int | None = None, episode_id: str | None = None
+    ) -> MyObservation:
         """Begin an episode. There is nothing random here, so the seed changes nothing."""
         self._state = State(episode_id=episode_id or str(uuid4()))
         return MyObservation(echoed_message="Ready!", reward=0.0)
@@ -26,7 +28,11 @@ class MyEnvironment(Environment[MyAction, MyObservation, State]):
         """Apply one action. `done=True` in what is given back ends the episode."""
         self._state.step_count += 1
         message = action.message
-        return MyObservation(echoed_message=message, message_length=len(message), reward=0.1 * len(message))
+        return MyObservation(
+            echoed_message=message,
+            message_length=len(message),
+            reward=0.1 * len(message),
+        )
 
     @property
     def state(self) -> State:
