@@ -33,7 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--repo-id", "-r", metavar="ID", help="namespace/name or name of the copy (default: YOU/name)")
     add("--private", action="store_true", help="make a copy that only you see")
     add("--hardware", "-H", metavar="NAME", help="what the copy runs on (default: cpu-basic, which is free)")
-    add_settings(parser)
+    # The incumbent spells them differently here than for its `push`.
+    add_settings(parser, ("--env-var", "-e", "--set-env"), ("--secret", "-s", "--set-secret"))
     add("--debug", action="store_true", help="tracebacks of mistakes")
 
 

@@ -17,12 +17,26 @@ __all__ = ["add_settings", "is_name", "parse_settings"]
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
+_WHENCE = "NAME alone takes its value from the variable here (repeatable)"
+
+
+def add_settings(
+    parser: argparse.ArgumentParser,
+    variable_flags: Sequence[str] = ("--env-var", "-e"),
+    secret_flags: Sequence[str] = ("--secret",),
+) -> None:
     """Add the flags to a command: `env_var` and `secret`, lists of words."""
-    whence = "NAME alone takes its value from the variable here (repeatable)"
-    for flags, what in ((("--env-var", "-e"), "public variable"), (("--secret",), "variable never shown")):
+    for name, flags, what in (
+        ("env_var", variable_flags, "public variable"),
+        ("secret", secret_flags, "variable that is never shown"),
+    ):
         parser.add_argument(
-            *flags, metavar="NAME=VALUE", action="append", default=[], help=f"{what}; {whence}"
+            *flags,
+            dest=name,
+            metavar="NAME=VALUE",
+            action="append",
+            default=[],
+            help=f"{what}; {_WHENCE}",
         )
 
 
