@@ -1,6 +1,6 @@
 """The coding environment: the client and the types that it speaks."""
 
-from coding_env.client import CodingEnv
-from coding_env.models import CodeAction, CodeObservation, CodeState
+from .client import CodingEnv
+from .models import CodeAction, CodeObservation, CodeState
 
 __all__ = ["CodeAction", "CodeObservation", "CodeState", "CodingEnv"]

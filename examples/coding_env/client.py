@@ -2,7 +2,7 @@
 
 from openenv import EnvClient
 
-from coding_env.models import CodeAction, CodeObservation, CodeState
+from .models import CodeAction, CodeObservation, CodeState
 
 
 class CodingEnv(EnvClient[CodeAction, CodeObservation, CodeState]):

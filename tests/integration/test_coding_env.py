@@ -1,7 +1,8 @@
 """The coding environment: what it does, and that nothing gets out of it.
 
-The attacks are in ``coding_attacks/programs.py``. Each is one session on one server, in the sandboxes that this
-machine has; afterwards the canaries are looked at, and when all are closed, the server's processes and folders.
+The attacks are in ``coding_attacks/programs.py``. Each is one session on one server, in the sandboxes that
+this machine has; afterwards the canaries are looked at, and when all are closed, the server's processes and
+folders.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def open_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module", params=["bwrap", "landlock"])
 def place(request: pytest.FixtureRequest) -> Iterator[tuple[Server, Path]]:
-    """A server for each sandbox, and a folder with the canaries. At its end nothing of the sessions is left."""
+    """A server for each sandbox, and a folder with canaries. At its end nothing of the sessions is left."""
     with open_folder() as folder:
         canary = folder / "canary"
         canary.write_text("sings")
@@ -289,12 +290,13 @@ def test_metadata_says_which_walls_there_are(place: tuple[Server, Path]) -> None
     assert "code runs behind" in server.log
 
 
-ATTACKERS = {
-    "forks": "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
-    "threads": "import threading\ndef f():\n    while True: pass\nfor _ in range(20): threading.Thread(target=f).start()\nf()",
-    "memory": "x = []\nwhile True:\n    try: x.append(bytearray(b'x' * (1 << 20)))\n    except MemoryError: x = []",
-    "output": "import os\nwhile True: os.write(1, b'x' * 65536)",
-}
+ATTACKERS = [
+    "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
+    "import threading\ndef f():\n    while True: pass\n"
+    "for _ in range(20): threading.Thread(target=f).start()\nf()",
+    "x = []\nwhile True:\n    try: x.append(bytearray(b'x' * (1 << 20)))\n    except MemoryError: x = []",
+    "import os\nwhile True: os.write(1, b'x' * 65536)",
+]
 
 
 def test_other_sessions_hardly_notice(place: tuple[Server, Path]) -> None:
@@ -309,7 +311,7 @@ def test_other_sessions_hardly_notice(place: tuple[Server, Path]) -> None:
                 run(client, code)
 
     with ThreadPoolExecutor(len(ATTACKERS)) as threads:
-        attacks = [threads.submit(keep_on, code) for code in ATTACKERS.values()]
+        attacks = [threads.submit(keep_on, code) for code in ATTACKERS]
         try:
             besieged = step_times(server)
         finally:
@@ -336,19 +338,19 @@ def step_times(server: Server) -> float:
 
 def test_a_killed_server_leaves_nothing_running(tmp_path: Path) -> None:
     """Workers that were killed cannot clean up; the kernel does."""
-    with open_folder() as folder:
-        with (
-            serve(str(EXAMPLE), env=variables(best(), folder), workers=2) as server,
-            session(server) as client,
-        ):
-            run(client, "import subprocess\ntry: subprocess.Popen(['sleep', '1000'])\nexcept OSError: pass")
-            pids = below(server.process.pid)
-            interpreters = [pid for pid in pids if b"nonce" in cmdline(pid)]
-            assert interpreters
-            for pid in set(pids) - set(interpreters):
-                if b"openenv" in cmdline(pid):
-                    os.kill(pid, 9)
-            eventually(lambda: not any(is_alive(pid) for pid in interpreters), "the interpreter's end")
+    with (
+        open_folder() as folder,
+        serve(str(EXAMPLE), env=variables(best(), folder), workers=2) as server,
+        session(server) as client,
+    ):
+        run(client, "import subprocess\ntry: subprocess.Popen(['sleep', '1000'])\nexcept OSError: pass")
+        pids = below(server.process.pid)
+        interpreters = [pid for pid in pids if b"nonce" in cmdline(pid)]
+        assert interpreters
+        for pid in set(pids) - set(interpreters):
+            if b"openenv" in cmdline(pid):
+                os.kill(pid, 9)
+        eventually(lambda: not any(is_alive(pid) for pid in interpreters), "the interpreter's end")
 
 
 def cmdline(pid: int) -> bytes:

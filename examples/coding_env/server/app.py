@@ -2,9 +2,9 @@
 
 from openenv import create_app
 
-from coding_env.server.choice import choose
-from coding_env.server.environment import CodingEnvironment
-from coding_env.server.settings import read_settings
+from .choice import choose
+from .environment import CodingEnvironment
+from .settings import read_settings
 
 # Here and not in the first session: a server without a sandbox must not start.
 choose(read_settings())

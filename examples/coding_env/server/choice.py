@@ -1,7 +1,7 @@
 """Which sandbox this machine has: each is tried, with a file and a secret that must stay out of reach.
 
-In: `Settings`. Out: the best `Sandbox` that holds and what is in force, or a `ConfigurationError` that says what
-was tried, why it failed and what to do. Decided once for a process and those that it forks.
+In: `Settings`. Out: the best `Sandbox` that holds and what is in force, or a `ConfigurationError` that says
+what was tried, why it failed and what to do. Decided once for a process and those that it forks.
 """
 
 import hashlib
@@ -14,9 +14,9 @@ from functools import cache
 
 from openenv.errors import ConfigurationError
 
-from coding_env.server.interpreter import Interpreter, LostError
-from coding_env.server.sandbox import Sandbox, sandboxes
-from coding_env.server.settings import Settings
+from .interpreter import Interpreter, LostError
+from .sandbox import Sandbox, sandboxes
+from .settings import Settings
 
 __all__ = ["Choice", "choose"]
 
@@ -84,9 +84,9 @@ def choose(settings: Settings) -> Choice:
         return Choice(sandbox, in_force)
     tried = "; ".join(dict.fromkeys(failures)) or "Linux is needed for it"
     raise ConfigurationError(
-        f"expected a sandbox for the code that is sent here, and none works ({tried}). Install bubblewrap, or give "
-        "the container what it needs (README.md, Security), or say SANDBOX=none if whoever can reach this server "
-        "may do anything on this machine"
+        f"expected a sandbox for the code that is sent here, and none works ({tried}). Install bubblewrap, "
+        "or give the container what it needs (README.md, Security), or say SANDBOX=none if whoever can "
+        "reach this server may do anything on this machine"
     )
 
 

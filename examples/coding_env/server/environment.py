@@ -7,10 +7,10 @@ from uuid import uuid4
 
 from openenv import Environment, EnvironmentMetadata, Transform
 
-from coding_env.models import CodeAction, CodeObservation, CodeState
-from coding_env.server.choice import choose
-from coding_env.server.interpreter import Interpreter, LostError, Outcome
-from coding_env.server.settings import Settings, read_settings
+from ..models import CodeAction, CodeObservation, CodeState
+from .choice import choose
+from .interpreter import Interpreter, LostError, Outcome
+from .settings import Settings, read_settings
 
 _ANSWER_MARGIN_S = 0.25
 
@@ -42,7 +42,8 @@ class CodingEnvironment(Environment[CodeAction, CodeObservation, CodeState]):
     """Runs Python, one interpreter for each session.
 
     Args:
-        transform: Sets rewards, and may change observations; `RunReward` where neither it nor a rubric is given.
+        transform: Sets rewards, and may change observations; `RunReward` where neither it nor a rubric
+            is given.
         rubric: Computes rewards from ``(action, observation)``, for those that depend on the code.
         settings: Limits; read from the environment variables by default.
 
@@ -67,7 +68,7 @@ class CodingEnvironment(Environment[CodeAction, CodeObservation, CodeState]):
         self._state = CodeState(episode_id=str(uuid4()))
 
     def reset(self, seed: int | None = None, episode_id: str | None = None) -> CodeObservation:
-        """Begin an episode with a fresh interpreter. There is nothing random here, so the seed changes nothing."""
+        """Begin an episode with a fresh interpreter. There is nothing random, so the seed changes nothing."""
         self.close()
         self._state = CodeState(episode_id=episode_id or str(uuid4()))
         self._reset_rubric()
@@ -111,9 +112,9 @@ class CodingEnvironment(Environment[CodeAction, CodeObservation, CodeState]):
         return EnvironmentMetadata(
             name="coding_env",
             description="Runs Python in a session that remembers its variables. "
-            f"Sandbox: {self.choice.in_force}. Limits: {limits.timeout_s:g} s a step, {limits.max_output} "
-            f"characters of output, {limits.memory_bytes >> 20} MiB of memory, {limits.disk_bytes >> 20} MiB of "
-            "files.",
+            f"Sandbox: {self.choice.in_force}. Limits: {limits.timeout_s:g} s a step, "
+            f"{limits.max_output} characters of output, {limits.memory_bytes >> 20} MiB of memory, "
+            f"{limits.disk_bytes >> 20} MiB of files.",
             version="0.1.0",
         )
 

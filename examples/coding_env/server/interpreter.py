@@ -1,13 +1,13 @@
 """The server's end of one interpreter: start it, have it run code, end it.
 
-In: code. Out: an `Outcome`; nothing that the code does is an exception here. Time, memory, the amount of output
-and deaths are seen from outside. What the interpreter says of itself (exit code, result) is checked in form
-only: code that runs in a process can say anything in its name.
+In: code. Out: an `Outcome`; nothing that the code does is an exception here. Time, memory, the amount of
+output and deaths are seen from outside. What the interpreter says of itself (exit code, result) is checked
+in form only: code that runs in a process can say anything in its name.
 
 Between two runs every process of the session is stopped, so a session that nobody steps costs no time.
 
-Not safe for several threads at once. The thread that starts the interpreter has to outlive it: the kernel ends
-the one with the other.
+Not safe for several threads at once. The thread that starts the interpreter has to outlive it: the kernel
+ends the one with the other.
 """
 
 import codecs
@@ -22,9 +22,9 @@ from secrets import token_bytes
 from struct import Struct
 from time import monotonic
 
-from coding_env.server.processes import descendants, freeze, resident_bytes, thaw
-from coding_env.server.sandbox import Launched, Sandbox, remove
-from coding_env.server.settings import Settings
+from .processes import descendants, freeze, resident_bytes, thaw
+from .sandbox import Launched, Sandbox, remove
+from .settings import Settings
 
 __all__ = ["MAX_CODE", "Interpreter", "LostError", "Outcome"]
 
@@ -52,8 +52,8 @@ class Outcome:
     Attributes:
         stdout: Text, cut at the limit with a mark that says how much was cut.
         stderr: The same; it keeps its beginning and its end, and ends with what the session has to say.
-        exit_code: 0 if the code ran to its end, 1 after an exception, what it gave to `sys.exit`, 124 past the
-            time limit, else 128 plus the signal that ended the interpreter.
+        exit_code: 0 if the code ran to its end, 1 after an exception, what it gave to `sys.exit`, 124
+            past the time limit, else 128 plus the signal that ended the interpreter.
         result: `repr` of the last expression, or None.
         output_cut: Whether something of the three was cut.
         timed_out: Whether the time limit ended the run.
@@ -164,7 +164,7 @@ class Interpreter:
         return self._process.pid
 
     def run(self, code: str, timeout_s: float | None = None) -> Outcome:
-        """Run code in the session's variables. After an outcome with `restarted` there is nothing left to run in.
+        """Run code in the session's variables. After an outcome with `restarted` make another interpreter.
 
         Args:
             code: Python, at most `MAX_CODE` characters.
@@ -239,7 +239,7 @@ class Interpreter:
     def _converse(
         self, request: bytes, nonce: bytes, streams: tuple[_Stream, _Stream], limit_s: float
     ) -> tuple[int, int, bytes | None]:
-        """Send a request and collect output until its answer is complete: exit code, size, bytes of the result."""
+        """Send a request and collect output until it is answered: exit code, size and bytes of the result."""
         deadline = monotonic() + limit_s
         look_at = monotonic() + _WATCH_S
         unsent = memoryview(request)
@@ -366,7 +366,8 @@ class Interpreter:
         """SIGKILL for everything, and wait."""
         pids = self._pids()
         # The first process of a pid namespace: the kernel ends all others before it lets this one go, and
-        # bubblewrap's outer process ends when it has. Ended in another order, orphans would be somebody else's.
+        # bubblewrap's outer process ends when it has. Ended in another order, orphans would be
+        # somebody else's.
         for pid in pids[:1] if self._is_wrapped else pids:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)

@@ -1,7 +1,7 @@
 """The processes of a session, seen from outside: who they are, what they hold, stopping and ending them.
 
-In: the id of the process that was started. Out: ids, bytes, signals sent. It reads Linux's /proc; where there is
-none, a session is the one process that was started.
+In: the id of the process that was started. Out: ids, bytes, signals sent. It reads Linux's /proc; where
+there is none, a session is the one process that was started.
 """
 
 import os
@@ -15,7 +15,7 @@ _PASSES = 20
 
 
 def descendants(pid: int) -> list[int]:
-    """Everything that `pid` started and that they started, parents first. Without orphans of another parent."""
+    """Everything that `pid` started and that they started. Orphans are their new parent's."""
     found: list[int] = []
     waiting = [pid]
     while waiting:

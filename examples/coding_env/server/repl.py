@@ -1,7 +1,8 @@
-# The interpreter of one session: reads code from a socket, runs it, answers. It is sent to a Python process as
-# text, after walls.py, and trusts nobody: the code that it runs can reach everything in here. What it says is
-# therefore believed by nobody either; interpreter.py checks the form of an answer and takes time, memory and
-# deaths from the kernel alone. Whatever goes wrong in here ends the process, and a fresh one takes its place.
+# The interpreter of one session: reads code from a socket, runs it, answers. It is sent to a Python process
+# as text, after walls.py, and trusts nobody: the code that it runs can reach everything in here. What it
+# says is therefore believed by nobody either; interpreter.py checks the form of an answer and takes time,
+# memory and deaths from the kernel alone. Whatever goes wrong in here ends the process, and a fresh one
+# takes its place.
 
 import ast
 import builtins
@@ -9,12 +10,12 @@ import builtins
 # A private copy, so that code which replaces `len` or `repr` breaks itself and not this loop.
 __builtins__ = dict(vars(builtins))
 
-import io  # noqa: E402
-import os  # noqa: E402
-import struct  # noqa: E402
-import sys  # noqa: E402
-import types  # noqa: E402
-from os import _exit, dup, dup2, getpid, read, write  # noqa: E402
+import io
+import os
+import struct
+import sys
+import types
+from os import _exit, dup, dup2, getpid, read, write
 
 REQUEST = struct.Struct(">16sI")  # nonce, bytes of code
 ANSWER = struct.Struct(">16siqI")  # nonce, exit code, characters of the result or -1, bytes that follow

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from coding_env.server.settings import Settings
+from .settings import Settings
 
 __all__ = ["Launched", "Sandbox", "sandboxes"]
 
@@ -202,7 +202,7 @@ def interpreter(settings: Settings) -> str:
 
 @cache
 def system_view(python: str) -> tuple[list[str], list[str]]:
-    """Directories that the code may read, and those below them that it may not: where the server's own are."""
+    """Directories that the code may read, and those below them that it may not: the server's own."""
     prefix = os.path.dirname(os.path.dirname(python))
     visible = [path for path in _SYSTEM if os.path.lexists(path)]
     if not _is_below(prefix, visible):

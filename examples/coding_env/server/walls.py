@@ -1,9 +1,9 @@
 # What the interpreter puts up around itself before it runs a line of anybody's: limits, a user of its own,
-# Landlock (https://docs.kernel.org/userspace-api/landlock.html) and a seccomp filter. This file is sent to the
-# interpreter as text, ahead of repl.py, so it imports nothing but the standard library.
+# Landlock (https://docs.kernel.org/userspace-api/landlock.html) and a seccomp filter. This file is sent to
+# the interpreter as text, ahead of repl.py, so it imports nothing but the standard library.
 #
-# Every function raises OSError where the kernel refuses. Whoever calls them ends the process then: a wall that
-# is not there must not be mistaken for one that is.
+# Every function raises OSError where the kernel refuses. Whoever calls them ends the process then: a wall
+# that is not there must not be mistaken for one that is.
 
 import ctypes
 import os
@@ -124,7 +124,7 @@ def seccomp_program(has_namespaces, pid):
 
 
 def forbid_new_privileges():
-    """No program that is run from here on gets rights that this one has not: no setuid, no file capabilities."""
+    """No program run from here on gets rights that this one has not: no setuid, no capabilities."""
     _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
 
@@ -136,14 +136,14 @@ def die_with_parent(parent):
 
 
 def restrict_system_calls(has_namespaces):
-    """Put the filter on this process and all that it will start. False where we have none for this machine."""
+    """Put the filter on this process and all that it will start. False where this machine has none."""
     if os.uname().machine != "x86_64":
         return False
     program = seccomp_program(has_namespaces, os.getpid())
     text = ctypes.create_string_buffer(program, len(program))
 
     class Program(ctypes.Structure):
-        _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]  # noqa: RUF012
+        _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
     filter_ = Program(len(program) // 8, ctypes.addressof(text))
     _checked(_libc.prctl(_PR_SET_SECCOMP, 2, ctypes.byref(filter_), 0, 0))

@@ -1,9 +1,10 @@
 """The programs: each is sent to a session as one step.
 
 A program says ``ESCAPED`` where it got what it wanted. What every one must leave intact (the canaries, the
-server, other sessions, the machine) is checked by the test, not here. Words in double braces are put in by it:
-``{{canary}}`` a file that everybody may read, ``{{outside}}`` a folder that everybody may write to, ``{{port}}`` a
-TCP port of the host that listens, ``{{pid}}`` the server, ``{{example}}`` its own files, ``{{seconds}}`` longer than the time limit.
+server, other sessions, the machine) is checked by the test, not here. Words in double braces are put in by
+it: ``{{canary}}`` a file that everybody may read, ``{{outside}}`` a folder that everybody may write to,
+``{{port}}`` a TCP port of the host that listens, ``{{pid}}`` the server, ``{{example}}`` its own files,
+``{{seconds}}`` longer than the time limit.
 """
 
 from __future__ import annotations
