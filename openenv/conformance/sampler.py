@@ -25,6 +25,8 @@ __all__ = ["NoSampleError", "Sampler", "misfitting"]
 _WORDS = ("hello", "a", "left", "crane", "1", "yes", "north", "wait", "look", "x1")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _MAX_DEPTH = 12
+# How long to wait or to compute is for the author to try out: here it stays at its least.
+_TIME = re.compile(r"(_s|_ms|seconds?|delay|wait|sleep|duration|timeout)$", re.IGNORECASE)
 _TRIES = 50
 _FORMATS = {
     "date-time": "2026-01-02T03:04:05Z",
@@ -157,15 +159,22 @@ class Sampler:
         required = set(schema.get("required", ()))
         drawn = {}
         for name, inner in properties.items():
+            is_time = _TIME.search(name) is not None
             # Action.metadata is for whoever sends along what no environment looks at.
             wanted = name != "metadata" and depth <= _MAX_DEPTH and self._random.random() < 0.7
-            if name in required or wanted:
-                drawn[name] = self._draw(inner, depth + 1)
+            if name in required or (wanted and not is_time):
+                drawn[name] = self._least(inner) if is_time else self._draw(inner, depth + 1)
         extra = schema.get("additionalProperties")
         for index in range(int(schema.get("minProperties", 0)) - len(drawn)):
             name = self._draw(schema.get("propertyNames", True), depth + 1)
             drawn[name if isinstance(name, str) else f"key{index}"] = self._draw(extra, depth + 1)
         return drawn
+
+    def _least(self, schema: Any) -> Any:
+        inner = resolve(schema, self._schema)
+        if isinstance(inner, Mapping) and isinstance(inner.get("minimum"), int | float):
+            return inner["minimum"]
+        return self._draw(schema, 1)
 
 
 def misfitting(schema: Mapping[str, Any], valid: Any) -> Iterator[tuple[str, Any]]:
