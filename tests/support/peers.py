@@ -28,6 +28,7 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "openenv-0.10.0": ("openenv==0.10.0",),
     "openenv-0.10.0-standard": ("openenv==0.10.0", "uvicorn[standard]"),
     "openenv-core-0.2.3": ("openenv-core==0.2.3",),
+    "schemathesis": ("schemathesis",),
     # FastMCP and the MCP SDK as the incumbent 0.10.0 resolves them, with what our own server needs.
     "fastmcp": ("fastmcp==3.4.10", "mcp==1.30.0", "orjson", "uvloop", "websockets"),
     # The oldest that `openenv-runtime[hub]` takes, with what our own command line needs.
