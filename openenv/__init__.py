@@ -14,17 +14,26 @@ from openenv.version import __version__
 if TYPE_CHECKING:
     from openenv.app.app import App, create_app
     from openenv.client import EnvClient, GenericAction, GenericEnvClient, SyncEnvClient
+    from openenv.client.mcp import MCPToolClient
     from openenv.layout import in_place
+    from openenv.mcp import CallToolAction, CallToolObservation, ListToolsAction, MCPEnvironment, tool
+    from openenv.rubrics import Rubric
 
 __all__ = [
     "Action",
     "App",
+    "CallToolAction",
+    "CallToolObservation",
     "EnvClient",
     "Environment",
     "EnvironmentMetadata",
     "GenericAction",
     "GenericEnvClient",
+    "ListToolsAction",
+    "MCPEnvironment",
+    "MCPToolClient",
     "Observation",
+    "Rubric",
     "State",
     "StepResult",
     "SyncEnvClient",
@@ -34,15 +43,23 @@ __all__ = [
     "create_app",
     "field",
     "in_place",
+    "tool",
 ]
 
 _HOMES = {
     "App": "openenv.app.app",
+    "CallToolAction": "openenv.mcp",
+    "CallToolObservation": "openenv.mcp",
     "EnvClient": "openenv.client",
     "GenericAction": "openenv.client",
     "GenericEnvClient": "openenv.client",
+    "ListToolsAction": "openenv.mcp",
+    "MCPEnvironment": "openenv.mcp",
+    "MCPToolClient": "openenv.client.mcp",
+    "Rubric": "openenv.rubrics",
     "SyncEnvClient": "openenv.client",
     "create_app": "openenv.app.app",
+    "tool": "openenv.mcp",
     "in_place": "openenv.layout",
 }
 

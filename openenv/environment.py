@@ -9,7 +9,6 @@ Reference: the Gymnasium API (https://gymnasium.farama.org), `wire.md` section 3
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -37,7 +36,10 @@ async def run_plain(function: Callable[[], T]) -> T:
     """
     place = plain_place.get()
     if place is None:
-        return await asyncio.get_running_loop().run_in_executor(None, function)
+        # Here, since models and environments are imported where no loop is, and asyncio takes 45 ms.
+        from asyncio import get_running_loop
+
+        return await get_running_loop().run_in_executor(None, function)
     result: T = await place(function)
     return result
 

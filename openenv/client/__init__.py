@@ -2,7 +2,6 @@
 
 from openenv.client.client import EnvClient
 from openenv.client.generic import GenericAction, GenericEnvClient
-from openenv.client.mcp import MCPToolClient
 from openenv.client.sync import SyncEnvClient
 
-__all__ = ["EnvClient", "GenericAction", "GenericEnvClient", "MCPToolClient", "SyncEnvClient"]
+__all__ = ["EnvClient", "GenericAction", "GenericEnvClient", "SyncEnvClient"]

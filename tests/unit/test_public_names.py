@@ -52,4 +52,4 @@ def test_nothing_heavy_is_loaded(name: str) -> None:
 def test_importing_everything_stays_within_its_budget_of_modules() -> None:
     """Modules are counted, since seconds are noise on a shared machine."""
     assert len(loaded_by("import openenv")) <= 300
-    assert len(loaded_by("import openenv; openenv.create_app; openenv.EnvClient")) <= 300
+    assert len(loaded_by("import openenv; openenv.create_app; openenv.EnvClient")) <= 340
