@@ -332,6 +332,30 @@ class Config:
         high=2**31 - 1,
         variable="OPENENV_WRITE_HIGH_WATER_BYTES",
     )
+    capacity_wait_s: float = _knob(
+        5.0,
+        "time that a client waits for a session while all are taken; 0 refuses at once",
+        unit="seconds",
+        high=86400,
+        variable="OPENENV_CAPACITY_WAIT_S",
+        flag="--capacity-wait-s",
+    )
+    max_waiting: int = _knob(
+        1000,
+        "clients that may wait for a session, per worker",
+        unit="clients",
+        low=1,
+        high=1_000_000,
+        variable="OPENENV_MAX_WAITING",
+    )
+    lease_s: float = _knob(
+        4 * 3600.0,
+        "time after which a session that nobody speaks to is closed; 0 never closes one",
+        unit="seconds",
+        high=31 * 86400,
+        variable="OPENENV_LEASE_S",
+        flag="--lease-s",
+    )
     backlog: int = _knob(
         4096,
         "connections that wait to be accepted, per worker",

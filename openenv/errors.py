@@ -219,14 +219,23 @@ class SessionCapacityError(SessionError):
     Args:
         active_sessions: Sessions held now, over all workers.
         max_sessions: The server's capacity.
+        message: Says it in other words.
+        retry_after_s: Seconds after which it is worth trying again; None where nobody knows.
     """
 
     code = "CAPACITY_REACHED"
     status = 503
 
-    def __init__(self, active_sessions: int, max_sessions: int, message: str | None = None) -> None:
+    def __init__(
+        self,
+        active_sessions: int,
+        max_sessions: int,
+        message: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
         self.active_sessions = active_sessions
         self.max_sessions = max_sessions
+        self.retry_after_s = retry_after_s
         super().__init__(
             message
             or f"Server at capacity: {active_sessions}/{max_sessions} sessions active. "
@@ -234,7 +243,10 @@ class SessionCapacityError(SessionError):
         )
 
     def extras(self) -> dict[str, Any]:
-        return {"active_sessions": self.active_sessions, "max_sessions": self.max_sessions}
+        said: dict[str, Any] = {"active_sessions": self.active_sessions, "max_sessions": self.max_sessions}
+        if self.retry_after_s is not None:
+            said["retry_after_s"] = self.retry_after_s
+        return said
 
 
 class SessionNotFoundError(SessionError):

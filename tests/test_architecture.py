@@ -49,7 +49,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pydantic": ("core.env_server.types",),
     "yaml": (),
     "numpy": (),
-    "sockets": ("server.listener", "client.blocking", "containers.provider"),
+    "sockets": ("server.listener", "server.handover", "client.blocking", "containers.provider"),
     "threads": ("session.runner", "client.blocking"),
     "processes": ("server.workers", "server.serve"),
     "subprocess": ("containers", "cli.build", "cli.push"),

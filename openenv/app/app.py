@@ -14,7 +14,7 @@ import inspect
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 from openenv.app import asgi
 from openenv.app.context import Context, Definition, Respond, Response, detail
@@ -127,6 +127,18 @@ class App:
         if path == "/ws":
             return SessionSocket(context, peer)
         return RpcSocket(context, peer) if path == "/mcp" else None
+
+    def is_session_path(self, path: str) -> bool:
+        """Whether a WebSocket at `path` holds a session of its own."""
+        return path in ("/ws", "/mcp")
+
+    def session_id_of(self, request: Request) -> str | None:
+        """Id of the session that a request is about, None where it is about no one in particular."""
+        if request.path == "/ws":
+            if "session_id" not in request.query:
+                return None
+            return parse_qs(request.query).get("session_id", [None])[0]
+        return mcp.session_id_of(request) if request.path == "/mcp" else None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The same answers under an ASGI server; its workers do not share their capacity."""

@@ -91,7 +91,7 @@ class Context:
         self.config = config
         self.capacity = capacity
         self.loop = loop
-        self.pool = SessionPool(spec, capacity, loop, mailbox)
+        self.pool = SessionPool(spec, capacity, loop, mailbox, config.capacity_wait_s, config.max_waiting)
         self.stateless = StatelessCalls(spec, mailbox, loop)
         self.openapi: bytes | None = None
 

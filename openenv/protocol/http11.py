@@ -119,6 +119,15 @@ class Request(NamedTuple):
                 is_first = False
         return found
 
+    def to_bytes(self) -> bytes:
+        """Bytes of which a parser makes this request again; a chunked body comes whole."""
+        lines = [f"{self.method} {self.target} HTTP/{self.http_version}"]
+        framing = ("content-length", "transfer-encoding")
+        lines += [f"{name}: {value}" for name, value in self.headers if name not in framing]
+        if self.body:
+            lines.append(f"content-length: {len(self.body)}")
+        return "\r\n".join([*lines, "", ""]).encode("latin-1") + self.body
+
 
 class ExpectContinue:
     """The client waits for `CONTINUE` before it sends the body of the request to come."""

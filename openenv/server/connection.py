@@ -37,6 +37,7 @@ from openenv.protocol.websocket import (
     accept_upgrade,
     text_frame,
 )
+from openenv.server.handover import Neighbours
 from openenv.session.runner import PENDING, StepNow
 from openenv.version import __version__
 
@@ -67,6 +68,7 @@ class Connections:
         config: Limits and times.
         loop: The running loop.
         now: Unix time in whole seconds, as the text of a Date header.
+        neighbours: The server's other workers, if there are any.
     """
 
     def __init__(
@@ -76,8 +78,10 @@ class Connections:
         config: Config,
         loop: asyncio.AbstractEventLoop,
         now: Callable[[], str],
+        neighbours: Neighbours | None = None,
     ) -> None:
         self.app = app
+        self.neighbours = neighbours
         self.context = context
         self.config = config
         self.loop = loop
@@ -94,10 +98,27 @@ class Connections:
         self._pinger: asyncio.TimerHandle | None = None
         if config.ping_interval_s:
             self._pinger = loop.call_later(config.ping_interval_s, self._ping)
+        self._lessor: asyncio.TimerHandle | None = None
+        if config.lease_s:
+            self._lease_look_s = min(60.0, config.lease_s / 4)
+            self._lessor = loop.call_later(self._lease_look_s, self._end_leases)
 
     def make(self) -> HttpConnection:
         """A connection for a socket that was just accepted."""
         return HttpConnection(self)
+
+    def take(self, begun: bytes, has_place: bool) -> HttpConnection:
+        """A connection that another worker began to serve; its first transport makes it go on."""
+        return HttpConnection(self, begun, has_place)
+
+    def _end_leases(self) -> None:
+        """Close what nobody speaks to."""
+        lease_s = self.config.lease_s
+        oldest = self.loop.time() - lease_s
+        for websocket in list(self.websockets):
+            websocket.check_lease(oldest, lease_s)
+        self.context.pool.expire(lease_s)
+        self._lessor = self.loop.call_later(self._lease_look_s, self._end_leases)
 
     def _sweep(self) -> None:
         self.date = self._now()
@@ -135,8 +156,9 @@ class Connections:
     def close(self) -> None:
         """Stop the clock."""
         self._sweeper.cancel()
-        if self._pinger is not None:
-            self._pinger.cancel()
+        for timer in (self._pinger, self._lessor):
+            if timer is not None:
+                timer.cancel()
 
     def forget_http(self, connection: HttpConnection) -> None:
         """A connection was lost, or replaced by a WebSocket."""
@@ -157,9 +179,11 @@ class HttpConnection(asyncio.Protocol):
     """A connection that speaks HTTP/1.1: requests one at a time, answered in order."""
 
     __slots__ = (
+        "_begun",
         "_busy",
         "_closing",
         "_ended",
+        "_has_place",
         "_parser",
         "_paused",
         "_piece_bytes",
@@ -171,8 +195,11 @@ class HttpConnection(asyncio.Protocol):
         "_writable",
     )
 
-    def __init__(self, shared: Connections) -> None:
+    def __init__(self, shared: Connections, begun: bytes = b"", has_place: bool = False) -> None:
         config = shared.config
+        # Of a connection that another worker began: what it had read, and whether a place is held for it.
+        self._begun = begun
+        self._has_place = has_place
         self._shared = shared
         self._parser = RequestParser(config.max_head_bytes, config.max_headers, config.max_body_bytes)
         self._transport: Any = None
@@ -190,6 +217,16 @@ class HttpConnection(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=self._shared.config.write_high_water_bytes)
         self._shared.http.add(self)
+        begun, self._begun = self._begun, b""
+        if begun:
+            self.data_received(begun)
+        self.give_place_back()
+
+    def give_place_back(self) -> None:
+        """A place was held, and no session came of the request."""
+        if self._has_place:
+            self._has_place = False
+            self._shared.context.capacity.release()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
@@ -270,7 +307,11 @@ class HttpConnection(asyncio.Protocol):
 
     def _answer(self, request: Request, out: list[bytes]) -> bytes | None:
         if request.upgrade:
-            self._upgrade(request, out)
+            if not self._goes_elsewhere(request, out):
+                self._upgrade(request, out)
+            self.give_place_back()
+            return None
+        if self._shared.neighbours is not None and self._goes_elsewhere(request, out):
             return None
         self._request = request
         self._busy = True
@@ -323,6 +364,37 @@ class HttpConnection(asyncio.Protocol):
             date=self._shared.date,
         )
 
+    def _goes_elsewhere(self, request: Request, out: list[bytes]) -> bool:
+        """Give the connection to the worker that should have it, if that is another one."""
+        neighbours = self._shared.neighbours
+        if neighbours is None or self._has_place or self._shared.draining:
+            return False
+        session_id = self._shared.app.session_id_of(request)
+        if session_id is not None:
+            slot = neighbours.worker_of(session_id)
+        elif request.upgrade and self._shared.app.is_session_path(request.path):
+            # Nobody overtakes those who wait for a place here.
+            slot = None if self._shared.context.pool.n_waiting else neighbours.assign()
+            self._has_place = slot is not None
+        else:
+            slot = None
+        if slot is None or slot == neighbours.slot:
+            return False
+        transport = self._transport
+        # What TLS knows of a connection cannot be handed over, nor can replies that wait to be sent.
+        if not (out or transport.get_write_buffer_size() or transport.get_extra_info("ssl_object")):
+            rest = self._parser.take_rest()
+            descriptor = transport.get_extra_info("socket").fileno()
+            if neighbours.give(slot, descriptor, request.to_bytes() + rest, self._has_place):
+                self._has_place = False
+                self._closing = True
+                transport.abort()  # closes this process's descriptor alone: nothing is sent
+                return True
+            self._parser.receive_data(rest)
+        if self._has_place:
+            neighbours.keep(slot)
+        return False
+
     def _upgrade(self, request: Request, out: list[bytes]) -> None:
         shared = self._shared
         websocket = WebSocketConnection(shared, self._transport)
@@ -344,7 +416,8 @@ class HttpConnection(asyncio.Protocol):
         if self._paused:
             self._transport.resume_reading()
         self._busy = True  # this object has no say any more
-        websocket.start(socket, request.query, rest)
+        has_place, self._has_place = self._has_place, False
+        websocket.start(socket, request.query, rest, has_place)
         shared.forget_http(self)
 
     def check_time(self, now: float) -> None:
@@ -399,6 +472,8 @@ class WebSocketConnection(asyncio.Protocol):
         "_paused",
         "_shared",
         "_socket",
+        "_spoke",
+        "_spoke_at",
         "_timer",
         "_transport",
         "_ws",
@@ -417,14 +492,17 @@ class WebSocketConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._heard = True
         self._answered = True
+        # For the lease: whether a message came since the last look, and when the last one is known to have.
+        self._spoke = True
+        self._spoke_at = shared.loop.time()
         self._paused = False
         self.is_writable = True
 
-    def start(self, socket: SessionSocket, query: str, rest: bytes) -> None:
+    def start(self, socket: SessionSocket, query: str, rest: bytes, has_place: bool = False) -> None:
         """Go on after the handshake, with the bytes that came behind it."""
         self._socket = socket
         self._shared.websockets.add(self)
-        socket.open(query)
+        socket.open(query, has_place=has_place)
         if rest:
             self.data_received(rest)
 
@@ -442,6 +520,7 @@ class WebSocketConnection(asyncio.Protocol):
         if step_now is not None and self._is_between and self.is_writable:
             action = plain_step(data)
             if action is not None:
+                self._spoke = True
                 try:
                     frame = step_now(action, observation_frame)
                 except Exception as error:
@@ -459,7 +538,10 @@ class WebSocketConnection(asyncio.Protocol):
     def _receive(self, data: bytes, socket: SessionSocket) -> None:
         out: list[bytes] = []
         size = 0
-        for event in self._ws.receive_data(data):
+        events = self._ws.receive_data(data)
+        if events:  # a pong is none
+            self._spoke = True
+        for event in events:
             if type(event) is bytes:
                 reply = socket.receive(event)
                 if reply is not None:
@@ -556,6 +638,14 @@ class WebSocketConnection(asyncio.Protocol):
                 return
             self._answered = False
             self._transport.write(self._ws.send_ping())
+
+    def check_lease(self, oldest: float, lease_s: float) -> None:
+        """End the session if no message came since `oldest`, a time of the loop."""
+        if self._spoke:
+            self._spoke = False
+            self._spoke_at = self._shared.loop.time()
+        elif self._spoke_at < oldest and self._socket is not None:
+            self._socket.expire(lease_s)
 
     def drain(self) -> None:
         """Close with 1001 once the running call is answered."""

@@ -20,6 +20,7 @@ from openenv.app.app import App
 from openenv.config import Config, effective_capacity
 from openenv.errors import ConfigurationError
 from openenv.server.capacity import SharedCapacity
+from openenv.server.handover import Handover, Neighbours, rescue
 from openenv.server.listener import Claim, claim, raise_open_files_limit, tls_context
 from openenv.server.logs import configure_logging
 from openenv.server.serve import serve_sockets
@@ -140,19 +141,28 @@ def _run_workers(
 ) -> int:
     n_slots = Supervisor.n_slots(config.workers)
     capacity = SharedCapacity(config.max_concurrent_envs or 1, n_slots)
+    handover = Handover(n_slots) if Handover.is_possible() else None
     addresses.listen()
 
     def main(start: WorkerMain) -> int:
         capacity.enter(start.slot)
+        neighbours = None if handover is None else Neighbours(capacity, handover)
         served = app
         if start.fresh and reimport is not None:
             served = _checked(reimport(), app)
-        return serve_worker(served, config, addresses, capacity, start)
+        return serve_worker(served, config, addresses, capacity, start, neighbours=neighbours)
+
+    def gone(slot: int) -> None:
+        capacity.clear(slot)
+        if handover is not None:
+            rescue(capacity, handover, slot)
 
     try:
-        return Supervisor(main, config.workers, config.drain_s, capacity, on_ready).run()
+        return Supervisor(main, config.workers, config.drain_s, gone, on_ready).run()
     finally:
         capacity.close()
+        if handover is not None:
+            handover.close()
 
 
 def _nothing() -> None:
@@ -166,6 +176,7 @@ def serve_worker(
     capacity: Capacity,
     start: WorkerMain,
     on_ready: Callable[[], None] = _nothing,
+    neighbours: Neighbours | None = None,
 ) -> int:
     """Serve in a forked worker: say when it is ready, stop when its leash is gone."""
 
@@ -183,6 +194,7 @@ def serve_worker(
         # Made in the worker, so that a reload also picks up a renewed certificate.
         ssl_context=tls_context(config),
         stop_fd=start.leash_fd,
+        neighbours=neighbours,
     )
 
 

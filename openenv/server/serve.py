@@ -21,6 +21,7 @@ from openenv.app.app import App
 from openenv.config import Config
 from openenv.protocol.http11 import format_date
 from openenv.server.connection import Connections
+from openenv.server.handover import Given, Neighbours
 from openenv.session.pool import Capacity
 
 __all__ = ["serve_sockets"]
@@ -43,6 +44,7 @@ def serve_sockets(
     capacity: Capacity,
     ssl_context: ssl.SSLContext | None = None,
     stop_fd: int | None = None,
+    neighbours: Neighbours | None = None,
 ) -> int:
     """Serve until told to stop.
 
@@ -54,12 +56,13 @@ def serve_sockets(
         capacity: Where sessions get their slots.
         ssl_context: Serves TLS.
         stop_fd: Draining also starts when this becomes readable, or its other end is closed.
+        neighbours: The server's other workers, if there are any.
 
     Returns:
         0 after a drain, whether or not something had to be cut off; 1 after a second signal.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(app, sockets, config, on_ready, capacity, ssl_context, stop_fd))
+        return runner.run(_serve(app, sockets, config, on_ready, capacity, ssl_context, stop_fd, neighbours))
 
 
 async def _serve(
@@ -70,10 +73,12 @@ async def _serve(
     capacity: Capacity,
     ssl_context: ssl.SSLContext | None,
     stop_fd: int | None,
+    neighbours: Neighbours | None,
 ) -> int:
     loop = asyncio.get_running_loop()
     context = app.start(config, capacity, loop)
-    connections = Connections(app, context, config, loop, _date)
+    connections = Connections(app, context, config, loop, _date, neighbours)
+    adopter = None if neighbours is None else _Adopter(connections, neighbours)
     stop = asyncio.Event()
     hurry = asyncio.Event()
 
@@ -106,16 +111,75 @@ async def _serve(
         )
         for sock in sockets
     ]
+    if adopter is not None:
+        adopter.start()
     on_ready()
     try:
         await stop.wait()
         for server in servers:
             server.close()
+        if adopter is not None:
+            adopter.drain()
         return await _drain(connections, config.drain_s, hurry)
     finally:
+        if adopter is not None:
+            adopter.stop()
         connections.close()
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
+
+
+class _Adopter:
+    """Takes the connections that neighbours give.
+
+    Args:
+        connections: The worker's.
+        neighbours: Who gives.
+    """
+
+    def __init__(self, connections: Connections, neighbours: Neighbours) -> None:
+        self._connections = connections
+        self._neighbours = neighbours
+        self._loop = connections.loop
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = False
+
+    def start(self) -> None:
+        """Take what is given from now on."""
+        self._loop.add_reader(self._neighbours.fileno(), self._take)
+        self._neighbours.serve(True)
+
+    def drain(self) -> None:
+        """Pass on what still comes to others, but for what is about a session of this worker's."""
+        self._draining = True
+        self._neighbours.serve(False)
+        self._take()
+
+    def stop(self) -> None:
+        """Take no more; the parent finds a place for what comes now."""
+        self._take()
+        self._loop.remove_reader(self._neighbours.fileno())
+
+    def _take(self) -> None:
+        for given, has_place in self._neighbours.take():
+            if has_place and self._draining:
+                has_place = False
+                self._connections.context.capacity.release()
+                if self._neighbours.pass_on(given):
+                    given.connection.close()
+                    continue
+            task = self._loop.create_task(self._adopt(given, has_place))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _adopt(self, given: Given, has_place: bool) -> None:
+        connection = self._connections.take(given.data, has_place)
+        try:
+            await self._loop.connect_accepted_socket(lambda: connection, given.connection)
+        except OSError as error:  # its peer is gone
+            logger.debug("a connection that was handed over is lost: %s", error)
+            given.connection.close()
+            connection.give_place_back()
 
 
 def _date() -> str:

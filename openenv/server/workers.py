@@ -31,7 +31,6 @@ from types import FrameType
 from typing import NoReturn
 
 from openenv.errors import OpenEnvError
-from openenv.server.capacity import SharedCapacity
 
 __all__ = ["RestartPolicy", "SignalPipe", "Supervisor", "Worker", "WorkerMain", "fork_worker", "kill_moment"]
 
@@ -317,7 +316,7 @@ class Supervisor:
         main: Runs in each worker; its return value is the worker's exit code.
         n_workers: How many.
         drain_s: Seconds a worker gets to end after it was told to.
-        capacity: Its slots; at least `n_slots(n_workers)` of them.
+        on_gone: Called with the slot of each worker that is gone.
         on_ready: Called once, in the parent, when every worker serves for the first time.
     """
 
@@ -326,13 +325,13 @@ class Supervisor:
         main: Callable[[WorkerMain], int],
         n_workers: int,
         drain_s: float,
-        capacity: SharedCapacity,
+        on_gone: Callable[[int], None],
         on_ready: Callable[[], None],
     ) -> None:
         self._main = main
         self._n_workers = n_workers
         self._drain_s = drain_s
-        self._capacity = capacity
+        self._on_gone = on_gone
         self._on_ready = on_ready
         self._policy = RestartPolicy(n_workers)
         self._signals = SignalPipe()
@@ -428,7 +427,7 @@ class Supervisor:
             worker.read_ready()
             self._workers.remove(worker)
             worker.forget()
-            self._capacity.clear(worker.slot)
+            self._on_gone(worker.slot)
             self._free_slots.append(worker.slot)
             self._lost(worker, code)
 

@@ -8,20 +8,30 @@ gives it back when the environment's `close` has returned.
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
+import uuid
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from openenv.errors import SessionCapacityError, SessionError, SessionNotFoundError
 from openenv.session.runner import EnvironmentSpec, Mailbox, OnDone, Runner, WorkThread
 from openenv.session.session import Session, SessionState
 
-__all__ = ["Capacity", "LocalCapacity", "SessionPool"]
+__all__ = ["Capacity", "LocalCapacity", "SessionPool", "Ticket", "slot_of"]
+
+logger = logging.getLogger("openenv.session")
 
 
 class Capacity(Protocol):
     """Counts the sessions of a whole server."""
 
     maximum: int
+    slot: int
+    """Which of the server's workers this is, 0..65535."""
 
     @property
     def active(self) -> int:
@@ -41,11 +51,12 @@ class LocalCapacity:
         maximum: Sessions at once, >= 1.
     """
 
-    __slots__ = ("active", "maximum")
+    __slots__ = ("active", "maximum", "slot")
 
     def __init__(self, maximum: int) -> None:
         self.maximum = maximum
         self.active = 0
+        self.slot = 0
 
     def try_acquire(self) -> bool:
         """Take a slot if there is one."""
@@ -59,6 +70,30 @@ class LocalCapacity:
         self.active -= 1
 
 
+def slot_of(session_id: str) -> int | None:
+    """Which worker of the server made the session of that id; None for what is no id of ours."""
+    if len(session_id) != _ID_LENGTH:
+        return None
+    try:
+        return int(session_id[-_SLOT_DIGITS:], 16)
+    except ValueError:
+        return None
+
+
+_ID_LENGTH = 36
+_SLOT_DIGITS = 4
+_LOOK_S = 0.05
+"""How often those who wait for a place look whether another worker has given one back."""
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """Somebody who waits for a place, see `SessionPool.wait`."""
+
+    until: float
+    on_place: Callable[[bool], None]
+
+
 class SessionPool:
     """The sessions of one worker, by id.
 
@@ -67,6 +102,8 @@ class SessionPool:
         capacity: Where slots come from.
         loop: The running loop.
         mailbox: The loop's.
+        wait_s: Seconds that somebody may wait for a place, >= 0.
+        max_waiting: How many may wait.
     """
 
     def __init__(
@@ -75,11 +112,17 @@ class SessionPool:
         capacity: Capacity,
         loop: asyncio.AbstractEventLoop,
         mailbox: Mailbox,
+        wait_s: float = 0.0,
+        max_waiting: int = 1,
     ) -> None:
         self._spec = spec
         self._capacity = capacity
         self._loop = loop
         self._mailbox = mailbox
+        self._wait_s = wait_s
+        self._max_waiting = max_waiting
+        self._line: deque[Ticket] = deque()
+        self._looker: asyncio.TimerHandle | None = None
         self._shared = WorkThread(mailbox, "openenv-sessions") if spec.single_thread else None
         self._sessions: dict[str, Session] = {}
         self._when_closed: dict[str, list[Callable[[], None]]] = {}
@@ -90,11 +133,17 @@ class SessionPool:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def open(self, on_done: OnDone) -> tuple[Session, Any]:
-        """Take a slot and make a session.
+    @property
+    def n_waiting(self) -> int:
+        """How many wait for a place."""
+        return len(self._line)
+
+    def open(self, on_done: OnDone, *, has_place: bool = False) -> tuple[Session, Any]:
+        """Take a place and make a session.
 
         Args:
             on_done: Called with (None, None) or (None, error) if the environment comes later.
+            has_place: Whether a place is held already; it is given back if this raises.
 
         Returns:
             The session, and `PENDING` or None: whether the environment comes later or is there.
@@ -103,17 +152,61 @@ class SessionPool:
             SessionCapacityError: Every slot is taken.
             EnvironmentFactoryError: The factory raised; the slot is free again.
         """
-        if not self._capacity.try_acquire():
-            raise SessionCapacityError(self._capacity.active, self._capacity.maximum)
+        # Nobody overtakes those who wait.
+        if not has_place and (self._line or not self._capacity.try_acquire()):
+            raise self.full()
         try:
-            session = Session(self._make_runner, self._spec.action, self._loop, self._closed)
+            session = Session(self._make_runner, self._spec.action, self._loop, self._closed, self._make_id())
         except RuntimeError as error:  # the machine gives no more threads
             self._capacity.release()
-            raise SessionCapacityError(
-                self._capacity.active, self._capacity.maximum, f"Server cannot start a session: {error}"
-            ) from error
+            raise self.full(f"Server cannot start a session: {error}") from error
         self._sessions[session.id] = session
         return session, session.open(on_done)
+
+    def _make_id(self) -> str:
+        """A random UUID that ends in this worker's slot, so that any worker can tell whose it is."""
+        return f"{str(uuid.uuid4())[:-_SLOT_DIGITS]}{self._capacity.slot:0{_SLOT_DIGITS}x}"
+
+    def full(self, message: str | None = None) -> SessionCapacityError:
+        """The error that says that there is no place."""
+        retry_after_s = max(1, math.ceil(self._wait_s)) if self._wait_s else None
+        return SessionCapacityError(self._capacity.active, self._capacity.maximum, message, retry_after_s)
+
+    def wait(self, on_place: Callable[[bool], None]) -> Ticket | None:
+        """Wait in line for a place.
+
+        Args:
+            on_place: Called with True, and a place is held, or with False when the time is up.
+
+        Returns:
+            What `leave` takes; None where nobody may wait, or too many do.
+        """
+        if self._wait_s <= 0 or len(self._line) >= self._max_waiting:
+            return None
+        ticket = Ticket(self._loop.time() + self._wait_s, on_place)
+        self._line.append(ticket)
+        if self._looker is None:
+            self._looker = self._loop.call_later(_LOOK_S, self._look)
+        return ticket
+
+    def leave(self, ticket: Ticket) -> None:
+        """Wait no longer."""
+        with suppress(ValueError):
+            self._line.remove(ticket)
+
+    def _look(self) -> None:
+        """Another worker may have given places back, which it cannot tell."""
+        self._looker = None
+        self._give_places()
+        now = self._loop.time()
+        while self._line and self._line[0].until <= now:
+            self._line.popleft().on_place(False)
+        if self._line and self._looker is None:
+            self._looker = self._loop.call_later(_LOOK_S, self._look)
+
+    def _give_places(self) -> None:
+        while self._line and self._capacity.try_acquire():
+            self._line.popleft().on_place(True)
 
     def get(self, session_id: str) -> Session:
         """The session of that id.
@@ -146,7 +239,17 @@ class SessionPool:
         session = self.get(session_id)
         if not session.shared:
             raise SessionNotFoundError(session_id)
+        session.used_at = self._loop.time()
         return session
+
+    def expire(self, lease_s: float) -> None:
+        """Close the sessions that nobody holds, and that nobody asked for so many seconds."""
+        oldest = self._loop.time() - lease_s
+        for session in list(self._sessions.values()):
+            idle = session.shared and session.id not in self._attached and session.used_at < oldest
+            if idle and session.state is not SessionState.RUNNING:
+                logger.info("session %s: nobody asked for %g s, closed", session.id, lease_s)
+                self.close(session)
 
     def attach(self, session_id: str) -> Session:
         """Hold a session that was made by somebody else, such as a JSON-RPC request.
@@ -166,6 +269,7 @@ class SessionPool:
     def detach(self, session: Session) -> None:
         """Let go of an attached session. It lives on, unless `close_detached` was called meanwhile."""
         self._attached.discard(session.id)
+        session.used_at = self._loop.time()
         if session.id in self._to_close:
             self._to_close.discard(session.id)
             self.close(session)
@@ -215,6 +319,7 @@ class SessionPool:
             return
         self._attached.discard(session.id)
         self._capacity.release()
+        self._give_places()
         for call in self._when_closed.pop(session.id, ()):
             call()
         self._check_empty()

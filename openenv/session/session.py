@@ -66,6 +66,7 @@ class Session:
         step_now: `step` without a timeout where it runs on the loop and the session can take it, else
             None. Called with (data, finish); its result is always there at once.
         shared: Whether somebody was told its id, so that calls may come from elsewhere than its socket.
+        used_at: Loop time at which somebody last asked for it by its id.
     """
 
     __slots__ = (
@@ -82,6 +83,7 @@ class Session:
         "shared",
         "state",
         "step_now",
+        "used_at",
     )
 
     def __init__(
@@ -90,8 +92,10 @@ class Session:
         action: Schema,
         loop: asyncio.AbstractEventLoop,
         on_closed: Callable[[Session], None],
+        session_id: str | None = None,
     ) -> None:
-        self.id = str(uuid.uuid4())
+        self.id = session_id or str(uuid.uuid4())
+        self.used_at = loop.time()
         self.state = SessionState.STARTING
         self._make_runner = make_runner
         self._action = action

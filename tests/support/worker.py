@@ -17,7 +17,7 @@ class Worker:
 
     def __init__(self, env: Any, capacity: int = 8, **knobs: Any) -> None:
         self.app: App = create_app(env)
-        self.config = resolve(knobs, {}, {})
+        self.config = resolve({"capacity_wait_s": 0.0, **knobs}, {}, {})
         self.capacity = LocalCapacity(capacity)
 
     async def __aenter__(self) -> Worker:

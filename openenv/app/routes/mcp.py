@@ -98,6 +98,18 @@ def post(context: Context, request: Request, respond: Respond) -> Any:
     return PENDING if response is PENDING else json_response(response)
 
 
+def session_id_of(request: Request) -> str | None:
+    """Id of the session that a request is about, if it is about one."""
+    found = request.header(SESSION_HEADER)
+    if found is not None or b"session_id" not in request.body:
+        return found
+    try:
+        found = parse_request_value(decode_request(request.body)).params.get("session_id")
+    except RpcError:
+        return None
+    return found if isinstance(found, str) else None
+
+
 def _post_mcp(context: Context, request: Request, value: Any, session_id: str, respond: Respond) -> Any:
     version = request.header(VERSION_HEADER)
     if version is not None and version not in VERSIONS:

@@ -37,9 +37,9 @@ class RpcSocket(SessionSocket):
         super().__init__(context, peer)
         self._initialized = False
 
-    def open(self, query: str) -> None:
+    def open(self, query: str, *, has_place: bool = False) -> None:
         """Take a session of its own, whatever the query says."""
-        super().open("")
+        super().open("", has_place=has_place)
 
     def _handle(self, payload: bytes) -> bytes | None:
         assert self._session is not None

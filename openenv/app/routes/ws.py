@@ -23,6 +23,7 @@ from openenv.errors import (
     EnvironmentFactoryError,
     OpenEnvError,
     SessionBrokenError,
+    SessionCapacityError,
     SessionError,
     UnknownTypeError,
 )
@@ -34,6 +35,7 @@ from openenv.protocol.messages import (
     serialize_state,
     serialize_web,
 )
+from openenv.session.pool import Ticket
 from openenv.session.runner import PENDING, OnDone, StepNow
 from openenv.session.session import Session
 
@@ -93,6 +95,7 @@ class SessionSocket:
         "_paused",
         "_peer",
         "_session",
+        "_ticket",
         "_waiting",
     )
 
@@ -106,25 +109,48 @@ class SessionSocket:
         self._draining = False
         self._ended = False
         self._attached = False
+        self._ticket: Ticket | None = None
 
-    def open(self, query: str) -> None:
+    def open(self, query: str, *, has_place: bool = False) -> None:
         """Take a session, once the opening handshake has succeeded.
 
         Args:
             query: The handshake's raw query; `session_id=ID` attaches to a session that exists.
+            has_place: Whether a place in the server's capacity is held for it already.
         """
         try:
             if "session_id" in query and (wanted := parse_qs(query).get("session_id")):
                 self._session = self._context.pool.attach(wanted[0])
                 self._attached = True
-                result = None
+                self._set_free()
             else:
-                self._session, result = self._context.pool.open(self._opened)
+                self._begin(has_place)
         except OpenEnvError as error:
             self._peer.send(self._error_reply(error))
+
+    def _begin(self, has_place: bool) -> None:
+        pool = self._context.pool
+        try:
+            self._session, result = pool.open(self._opened, has_place=has_place)
+        except SessionCapacityError:
+            self._ticket = pool.wait(self._waited)
+            if self._ticket is None:
+                raise
             return
         if result is not PENDING:
             self._set_free()
+
+    def _waited(self, has_place: bool) -> None:
+        """The wait for a place is over."""
+        self._ticket = None
+        try:
+            if not has_place:
+                raise self._context.pool.full()
+            self._begin(True)
+        except OpenEnvError as error:
+            self._peer.send(self._error_reply(error))
+            return
+        self.pump()
 
     def _set_free(self) -> None:
         self._busy = False
@@ -302,6 +328,9 @@ class SessionSocket:
         self._ended = True
         self._set_busy()
         self._waiting = None
+        if self._ticket is not None:
+            self._context.pool.leave(self._ticket)
+            self._ticket = None
         session, self._session = self._session, None
         pool = self._context.pool
         if session is not None and self._attached:
@@ -327,7 +356,16 @@ class SessionSocket:
         """Answer what has arrived so far, then tell the client that the server goes away (1001)."""
         if not self._ended:
             self._draining = True
-            self.pump()
+            if self._ticket is not None:
+                self._go_away()
+            else:
+                self.pump()
+
+    def expire(self, lease_s: float) -> None:
+        """End a session whose client has said nothing for so long; it hears why when it asks again."""
+        if not self._ended and not self._busy and not self._attached:
+            text = f"The session was closed: nothing was asked of it for {lease_s:g} s"
+            self._peer.send(self._error_reply(SessionError(text)))
 
     def _go_away(self) -> None:
         self._draining = False
