@@ -185,7 +185,8 @@ class _Page:
             parts.append(tag("p", "Header ", tag("code", name), ": ", prose(header["description"])))
         for kind, content in response.get("content", {}).items():
             if status == "200":
-                parts += [tag("p", tag("code", kind)), schema_table(content["schema"], self._resolve)]
+                parts.append(tag("p", tag("code", kind)))
+                parts.append(schema_table(content["schema"], self._resolve, received=True))
             else:
                 parts.append(tag("p", tag("code", kind), ": ", type_text(content["schema"])))
             if "example" in content:
@@ -235,7 +236,7 @@ class _Page:
         parts = [
             tag("h4", tag("code", row["type"])),
             tag("p", prose(row["summary"]), " ", prose(answer)),
-            schema_table(row["schema"], self._resolve),
+            schema_table(row["schema"], self._resolve, received=kind == "reply"),
         ]
         if "example" in row:
             parts.append(_code(show_json(row["example"], None), "example"))

@@ -126,15 +126,17 @@ def _counted(low: int | None, high: int | None, unit: str) -> Iterator[str]:
         yield f", at most {high} {unit}"
 
 
-def schema_table(schema: Any, resolve: Any) -> Markup:
+def schema_table(schema: Any, resolve: Any, received: bool = False) -> Markup:
     """The fields of an object, nested ones too, as a table; of anything else its type in a line.
 
     Args:
         schema: What to show. A reference is followed, once.
         resolve: Gives the schema of a reference.
+        received: Whether it is about what a reader gets. To one who sends, what matters is which fields
+            are required; to one who receives, which are not always there.
     """
     target = resolve(schema["$ref"]) if isinstance(schema, Mapping) and "$ref" in schema else schema
-    rows = list(_rows(target, "", 0, resolve))
+    rows = list(_rows(target, "", resolve, received, 0))
     said = target.get("description") if isinstance(target, Mapping) else None
     intro = tag("p", prose(said), class_="said") if said else None
     if not rows:
@@ -152,23 +154,25 @@ def _extra_keys(schema: Json) -> str | None:
     return "Other keys are allowed." if allowed is True else None
 
 
-def _rows(schema: Any, prefix: str, nesting: int, resolve: Any) -> Iterator[Markup]:
+def _rows(schema: Any, prefix: str, resolve: Any, received: bool, nesting: int) -> Iterator[Markup]:
     """A row for each property and for those inside it; one reference is followed on the way, no more."""
     if not isinstance(schema, Mapping) or nesting > _MAX_NESTING:
         return
     required = set(schema.get("required", ()))
     for name, inner in schema.get("properties", {}).items():
         path = f"{prefix}{name}"
-        yield _row(path, inner, name in required)
+        is_required = name in required
+        word = "not always" if received and required and not is_required else None
+        yield _row(path, inner, "required" if is_required and not received else word)
         if not isinstance(inner, Mapping):
             continue
         if resolve is not None and "$ref" in inner:
-            yield from _rows(resolve(inner["$ref"]), f"{path}.", nesting + 1, None)
-        yield from _rows(inner, f"{path}.", nesting + 1, resolve)
-        yield from _rows(inner.get("items"), f"{path}[].", nesting + 1, resolve)
+            yield from _rows(resolve(inner["$ref"]), f"{path}.", None, received, nesting + 1)
+        yield from _rows(inner, f"{path}.", resolve, received, nesting + 1)
+        yield from _rows(inner.get("items"), f"{path}[].", resolve, received, nesting + 1)
 
 
-def _row(path: str, schema: Any, required: bool) -> Markup:
+def _row(path: str, schema: Any, presence: str | None) -> Markup:
     schema = schema if isinstance(schema, Mapping) else {}
     meaning: list[Markup | None] = []
     if schema.get("description"):
@@ -181,7 +185,7 @@ def _row(path: str, schema: Any, required: bool) -> Markup:
         tag(
             "th",
             tag("code", path),
-            tag("span", "required", class_="required") if required else None,
+            tag("span", presence, class_="required") if presence else None,
             scope="row",
         ),
         tag("td", type_text(schema)),

@@ -19,13 +19,8 @@ function pretty(text) {
   }
 }
 
-function block(text, label) {
-  const pre = element("pre", { className: "code", tabIndex: 0 }, element("code", { textContent: text }));
-  if (label) {
-    pre.setAttribute("role", "region");
-    pre.setAttribute("aria-label", label);
-  }
-  return withCopy(pre);
+function block(text) {
+  return withCopy(element("pre", { className: "code", tabIndex: 0 }, element("code", { textContent: text })));
 }
 
 function withCopy(pre) {
@@ -123,8 +118,8 @@ async function answer(method, path, body) {
     const headers = [...response.headers].map(([name, value]) => `${name}: ${value}`).join("\n");
     return [
       element("p", { className: response.ok ? "status" : "status bad", textContent: status }),
-      block(pretty(text), "Response body"),
-      element("details", {}, element("summary", { textContent: "Headers" }), block(headers, "Response headers")),
+      block(pretty(text)),
+      element("details", {}, element("summary", { textContent: "Headers" }), block(headers)),
     ];
   } catch (error) {
     const text = `No answer: ${error.message}. Is the server still running?`;
@@ -141,7 +136,8 @@ function addConsole(place) {
   choice.addEventListener("change", () => (area.value = JSON.stringify(messages[choice.value], null, 2)));
   const connect = element("button", { type: "button", textContent: "Connect" });
   const send = element("button", { type: "submit", textContent: "Send message", disabled: true });
-  const log = element("ol", { className: "transcript log", tabIndex: 0 });
+  const lines = element("ol", { className: "transcript" });
+  const log = element("div", { className: "log", tabIndex: 0 }, lines);
   log.setAttribute("aria-label", "What was said");
   log.setAttribute("role", "log");
   const form = element(
@@ -159,8 +155,8 @@ function addConsole(place) {
 
   function say(who, text) {
     const item = element("li", { className: who }, element("b", { textContent: who }), " ", element("code", { textContent: text }));
-    log.append(item);
-    while (log.children.length > 200) log.firstChild.remove();
+    lines.append(item);
+    while (lines.children.length > 200) lines.firstChild.remove();
     log.scrollTop = log.scrollHeight;
   }
 

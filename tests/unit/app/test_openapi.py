@@ -2,195 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import uuid
-from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from enum import Enum
-from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypedDict
+from typing import Any
 
 import jsonschema
-import numpy as np
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from pydantic import BaseModel, Field
 
+from openenv import errors
 from openenv.app.app import ROUTES, create_app
 from openenv.app.openapi import document
-from openenv.environment import Environment
-from openenv.models import Action, Model, Observation, State, field
+from openenv.errors import OpenEnvError
+from openenv.models import Action, field
+from openenv.protocol.messages import parse_message
 from openenv.schema import schema_of
 from tests.conformance import reference_native
 from tests.support import envs
-
-
-class Color(Enum):
-    """Red or blue."""
-
-    RED = "red"
-    BLUE = "blue"
-
-
-@dataclass
-class Circle:
-    kind: Literal["circle"]
-    radius: float
-
-
-@dataclass
-class Square:
-    kind: Literal["square"]
-    side: Annotated[int, field(ge=1)]
-
-
-class Node(Model):
-    """A tree."""
-
-    name: str = ""
-    children: list[Node] = field(default_factory=list)
-
-
-class Pair(NamedTuple):
-    left: int
-    right: str = ""
-
-
-class Row(TypedDict, total=False):
-    cell: int
-
-
-class Foreign(BaseModel):
-    """Somebody else's model."""
-
-    depth: Annotated[int, Field(gt=0, multiple_of=5)] = 5
-    shape: Annotated[Circle | Square, Field(discriminator="kind")] | None = None
-
-
-class Größe(Model):
-    """A name that OpenAPI does not allow."""
-
-    höhe: float = 0.0
-
-
-class EverythingAction(Action):
-    """One field of each kind. <script>alert(1)</script>"""
-
-    must: str = field(min_length=2, max_length=9, pattern="^[a-z]+$", examples=["abc"])
-    move: str = field(pattern="^[a-h][1-8][a-h][1-8]$")
-    share: float = field(gt=0.0, lt=1.0)
-    seven: int = field(ge=10)
-    choice: Literal["x", 2, None]
-    badly: int = None  # type: ignore[assignment]
-    color: Color = Color.RED
-    shape: Circle | Square | None = None
-    tree: Node | None = None
-    pair: Pair = Pair(1)
-    row: Row = field(default_factory=dict)
-    foreign: Foreign | None = None
-    size: Größe | None = None
-    data: bytes = b"\x00\xff"
-    when: datetime | None = None
-    day: date | None = None
-    clock: time | None = None
-    pause: timedelta = timedelta(seconds=90)
-    price: Decimal = Decimal("1.5")
-    place: Path = Path("a/b")
-    uid: uuid.UUID | None = None
-    unique: frozenset[int] = frozenset()
-    fixed: tuple[int, str, bool] = (0, "", False)
-    table: dict[Color, list[int]] = field(default_factory=dict)
-    words: dict[str, int] = field(default_factory=dict, max_length=3)
-    anything: Any = None
-    either: int | str | list[float] = 0
-
-
-class EverythingObservation(Observation):
-    """Pictures and more."""
-
-    image: np.ndarray | None = None
-    tree: Node = field(default_factory=Node)
-    seen: list[Circle | Square] = field(default_factory=list)
-    truncated: bool = False
-
-
-class EverythingState(State):
-    """Where it stands."""
-
-    trees: dict[str, Node] = field(default_factory=dict)
-
-
-class EverythingEnv(Environment[EverythingAction, EverythingObservation, EverythingState]):
-    def reset(self) -> EverythingObservation:
-        return EverythingObservation()
-
-
-class TreeEnv(Environment[Node, Node, dict]):
-    """Its action contains itself, so its schema is nothing but a reference."""
-
-
-class ForeignEnv(Environment[Foreign, Foreign, Foreign]):
-    """All types are pydantic's."""
-
-
-class DictEnv(Environment[dict, dict, dict]):
-    """Nothing is declared."""
-
-
-def _clash() -> type:
-    """An environment whose action and observation each have a class `Node`, and one named as ours."""
-
-    class Node(Model):
-        """No tree at all."""
-
-        weight: int = 0
-
-    class Holder(Model):
-        inner: Node = field(default_factory=Node)
-
-    class Fault(Model):
-        depth: int = 0
-
-    class ClashObservation(Observation):
-        node: Node = field(default_factory=Node)
-        holder: Holder = field(default_factory=Holder)
-        fault: Fault | None = None
-
-    Holder.__annotations__["inner"] = Node
-    ClashObservation.__annotations__.update(node=Node, holder=Holder, fault=Fault | None)
-
-    class ClashAction(Action):
-        tree: Any = None
-
-    ClashAction.__annotations__["tree"] = globals()["Node"]
-
-    class ClashEnv(Environment):  # type: ignore[type-arg]
-        action, observation = ClashAction, ClashObservation
-
-    return ClashEnv
-
-
-class TasksEnv(envs.LoopEnv):
-    """Has tasks."""
-
-    def list_splits(self) -> list[str]:
-        return ["train"]
-
-    def num_tasks(self, split: str) -> int:
-        return 1
-
-
-ENVIRONMENTS = [
-    envs.LoopEnv,
-    TasksEnv,
+from tests.support.typed_envs import (
+    ENVIRONMENTS,
+    EverythingAction,
     EverythingEnv,
-    TreeEnv,
     ForeignEnv,
-    DictEnv,
-    reference_native.app.definition.environment.factory,
-]
+    TasksEnv,
+    make_clash,
+)
+
 EACH = pytest.mark.parametrize("env", ENVIRONMENTS, ids=lambda env: env.__name__)
 
 
@@ -269,7 +105,7 @@ def test_what_cannot_be_made_up_has_no_example() -> None:
 
 def test_two_classes_of_one_name_have_two_names() -> None:
     """And whatever refers to the renamed one refers to the right one."""
-    env = _clash()
+    env = make_clash()
     shown = described(env, action_cls=env.action, observation_cls=env.observation)  # type: ignore[attr-defined]
     schemas = shown["components"]["schemas"]
     assert "children" in schemas["Node"]["properties"]
@@ -316,8 +152,6 @@ def test_servers_are_relative() -> None:
 
 def test_every_error_code_is_explained() -> None:
     """Each with what to do about it."""
-    from openenv import errors
-
     known = {getattr(errors, name).code for name in errors.__all__} - {None}
     rows = described(envs.LoopEnv)["x-websocket"]["errors"]
     assert {row["code"] for row in rows} == known
@@ -326,9 +160,6 @@ def test_every_error_code_is_explained() -> None:
 
 def test_messages_that_are_described_are_those_that_are_parsed() -> None:
     """No more, no less."""
-    from openenv.errors import OpenEnvError
-    from openenv.protocol.messages import parse_message
-
     rows = described(envs.LoopEnv)["x-websocket"]["messages"]
     assert [row["type"] for row in rows] == ["reset", "step", "state", "close", "mcp"]
     for row in rows:
@@ -337,9 +168,8 @@ def test_messages_that_are_described_are_those_that_are_parsed() -> None:
         parse_message('{"type": "other"}')
 
 
-def test_a_dataclass_is_left_as_it_is() -> None:
+def test_describing_changes_no_schema() -> None:
     """The schema that `/schema` gives is not changed by describing it."""
     before = json.dumps(schema_of(EverythingAction).json_schema)
     described(EverythingEnv)
     assert json.dumps(schema_of(EverythingAction).json_schema) == before
-    assert dataclasses.is_dataclass(EverythingAction)
