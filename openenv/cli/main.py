@@ -21,6 +21,7 @@ __all__ = ["COMMANDS", "Parser", "main"]
 
 COMMANDS = {
     "init": "make a new environment, which runs at once",
+    "build": "make a container image of an environment",
     "serve": "serve an environment over WebSocket and HTTP",
     "validate": "check an environment's folder, or a running server, against the contract",
     "push": "put an environment on a Hugging Face Space, or its image into a registry",
