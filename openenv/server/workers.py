@@ -114,9 +114,15 @@ class Worker:
         if not self.retiring:
             self.retiring = True
             self.kill_at = kill_at
-        if not self.ready:
-            # It serves nobody, and may be deep in an import that hears nothing.
+        if not self.ready and not self.read_ready():
+            # It serves nobody, and may be deep in an import that hears nothing. What it says now is too late.
+            self._unhear()
             self.kill()
+
+    def _unhear(self) -> None:
+        if self.ready_fd is not None:
+            os.close(self.ready_fd)
+            self.ready_fd = None
 
     def kill(self) -> None:
         """End it now. It is still to be reaped."""

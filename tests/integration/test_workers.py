@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -10,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -111,6 +114,78 @@ def test_capacity_is_exact_over_all_workers(tmp_path: Path, opened: ExitStack) -
             session.socket.close()
         granted, _ = open_many(server, 12, opened)
         assert len(granted) == 3
+
+
+def test_sessions_are_balanced_over_the_workers(tmp_path: Path, opened: ExitStack) -> None:
+    """Whichever worker the kernel gives a connection to: the fullest holds a tenth more than the mean."""
+    write_environment(tmp_path)
+    with serve("talk:app", env={**OURS, "MAX_CONCURRENT_ENVS": "80"}, workers=4, cwd=tmp_path) as server:
+        sessions = [opened.enter_context(talk(server.ws_url)) for _ in range(40)]
+        held = Counter(session.reset()["pid"] for session in sessions)
+        assert max(held.values()) <= 11
+        assert len(held) == 4
+        for session in sessions[::2]:
+            assert session.step("still here")["text"] == "still here"
+
+
+def test_a_session_made_over_http_is_found_by_every_connection(tmp_path: Path) -> None:
+    """`/ws?session_id=` and JSON-RPC reach the worker that has it; closing it works from anywhere."""
+    write_environment(tmp_path)
+    with serve("talk:app", env=OURS, workers=4, cwd=tmp_path) as server:
+        ids = [rpc(server, "openenv/session/create", {})["result"]["session_id"] for _ in range(8)]
+        for session_id in ids:
+            with talk(f"{server.ws_url}?session_id={session_id}") as session:
+                assert session.reset()["text"] == "hello"
+        for session_id in ids:
+            closed = rpc(server, "openenv/session/close", {"session_id": session_id, "padding": "x" * 40_000})
+            assert closed["result"]["closed"] is True
+        assert rpc(server, "openenv/session/close", {"session_id": ids[0]})["error"]["code"] == -32602
+
+
+def rpc(server: Server, method: str, params: dict[str, object]) -> dict[str, Any]:
+    """One JSON-RPC request on a connection of its own."""
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+    asked = Request(f"{server.url}/mcp", body, {"Content-Type": "application/json"})
+    with urlopen(asked, timeout=15) as response:
+        answer: dict[str, Any] = json.load(response)
+    return answer
+
+
+def test_a_client_waits_for_a_place_that_another_worker_gives_back(tmp_path: Path) -> None:
+    """Its first message is answered when its turn comes; when the time is up it is told when to try again."""
+    write_environment(tmp_path)
+    env = {**OURS, "MAX_CONCURRENT_ENVS": "1", "OPENENV_CAPACITY_WAIT_S": "1.5"}
+    with serve("talk:app", env=env, workers=2, cwd=tmp_path) as server, ExitStack() as stack:
+        first = stack.enter_context(talk(server.ws_url))
+        first.reset()
+        second = stack.enter_context(talk(server.ws_url))
+        second.send("reset", {})
+        first.socket.close()
+        assert second.receive()["data"]["observation"]["text"] == "hello"
+        third = stack.enter_context(talk(server.ws_url))
+        refusal = third.receive()["data"]
+        assert (refusal["code"], refusal["retry_after_s"]) == ("CAPACITY_REACHED", 2)
+
+
+def test_a_session_that_nobody_speaks_to_is_closed(tmp_path: Path) -> None:
+    """The client hears why; one that steps now and then keeps its session, and the place is free again."""
+    write_environment(tmp_path)
+    env = {**OURS, "MAX_CONCURRENT_ENVS": "2", "OPENENV_LEASE_S": "0.6"}
+    with serve("talk:app", env=env, workers=1, cwd=tmp_path) as server, ExitStack() as stack:
+        busy = stack.enter_context(talk(server.ws_url))
+        idle = stack.enter_context(talk(server.ws_url))
+        idle.reset()
+        made = rpc(server, "openenv/session/create", {})
+        assert made["error"]["data"]["max_sessions"] == 2
+        for _ in range(8):
+            busy.step("sleep 0.2")
+        refusal = idle.receive()["data"]
+        assert refusal["code"] == "SESSION_ERROR"
+        assert "nothing was asked of it for 0.6 s" in refusal["message"]
+        session_id = rpc(server, "openenv/session/create", {})["result"]["session_id"]
+        for _ in range(8):
+            busy.step("sleep 0.2")
+        assert rpc(server, "openenv/session/close", {"session_id": session_id})["error"]["code"] == -32602
 
 
 def test_a_killed_worker_is_replaced_and_its_sessions_are_given_back(

@@ -31,6 +31,8 @@ from tests.support.peers import ROOT, peer
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 10.0
 _POLL_S = 0.02
+_AS_UPSTREAM = {"OPENENV_CAPACITY_WAIT_S": "0"}
+"""What is full refuses at once, as existing servers do; tests about waiting say otherwise."""
 _ADDRESS = re.compile(r"\bhttps?://([\w.\-\[\]:]+?):(\d+)\b")
 
 
@@ -95,6 +97,7 @@ def serve(
     command += ["--workers", str(workers), *args]
     # The variables of the shell that runs the tests must not reach into them.
     clean = {name: value for name, value in os.environ.items() if name not in _SERVER_VARIABLES}
+    clean |= _AS_UPSTREAM
     with _running(command, {**clean, **(env or {})}, cwd or ROOT) as (process, log):
         host, port = _announced_address(process, log)
         yield _ready(process, host, port, log)
@@ -135,6 +138,7 @@ def _serve_with_uvicorn(
     python: Path, app: str, args: Sequence[str], env: Mapping[str, str] | None, *, shadow: bool
 ) -> Iterator[Server]:
     clean = {name: value for name, value in os.environ.items() if name not in _SERVER_VARIABLES}
+    clean |= _AS_UPSTREAM
     clean.pop("PYTHONPATH", None)
     with tempfile.TemporaryDirectory(prefix="openenv-peer-") as folder:
         cwd = ROOT
