@@ -103,10 +103,12 @@ ERRORS: tuple[Json, ...] = (
     },
     {
         "code": "CAPACITY_REACHED",
-        "when": "Every session of the server is taken. Sent unasked, right after connecting.",
+        "when": "Every session of the server is taken, and no place became free while you were let wait. "
+        "Sent unasked.",
         "session": "closed with 1000",
-        "do": "Wait and connect again, or have the server started with more `MAX_CONCURRENT_ENVS`.",
-        "extra": "active_sessions, max_sessions",
+        "do": "Connect again after `retry_after_s`, or have the server started with more "
+        "`MAX_CONCURRENT_ENVS`.",
+        "extra": "active_sessions, max_sessions, retry_after_s",
     },
     {
         "code": "FACTORY_ERROR",
@@ -117,8 +119,8 @@ ERRORS: tuple[Json, ...] = (
     },
     {
         "code": "SESSION_ERROR",
-        "when": "JSON that is not an object, a binary frame, an unknown or busy `session_id`; or a step "
-        "after one that overran its time.",
+        "when": "JSON that is not an object, a binary frame, an unknown or busy `session_id`, a session "
+        "in which nothing was asked for too long; or a step after one that overran its time.",
         "session": "closed with 1000; after an overrun it stays open",
         "do": "Connect again; after an overrun send `reset`.",
     },
@@ -275,6 +277,10 @@ def _error_data() -> Json:
             "factory_name": {"type": "string", "description": "With `FACTORY_ERROR`"},
             "active_sessions": {"type": "integer", "description": "With `CAPACITY_REACHED`"},
             "max_sessions": {"type": "integer", "description": "With `CAPACITY_REACHED`"},
+            "retry_after_s": {
+                "type": "integer",
+                "description": "With `CAPACITY_REACHED`: seconds after which it is worth trying again",
+            },
         },
         "required": ["message", "code"],
     }
