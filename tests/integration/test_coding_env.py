@@ -7,6 +7,7 @@ folders.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -22,11 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
 from openenv import GenericEnvClient
 from tests.integration.coding_attacks.programs import ATTACKS, Attack
+from tests.support.docker import derived_image, docker, example_image
 from tests.support.eventually import eventually
 from tests.support.peers import ROOT, peer
 from tests.support.program import run_openenv
@@ -99,9 +102,9 @@ def place(request: pytest.FixtureRequest) -> Iterator[tuple[Server, Path]]:
 
 
 @contextmanager
-def session(server: Server) -> Iterator[Any]:
+def session(url: str) -> Iterator[Any]:
     """A session that was reset."""
-    with GenericEnvClient(base_url=server.url).sync() as client:
+    with GenericEnvClient(base_url=url).sync() as client:
         client.reset()
         yield client
 
@@ -147,6 +150,42 @@ class Aftermath:
     duration_s: float
 
 
+def besieged(url: str, words: dict[str, object], attacks: list[Attack]) -> dict[str, Aftermath]:
+    """Run attacks, several at a time, each in a session of its own, and one more step after each."""
+
+    def launched(attack: Attack) -> Aftermath:
+        code = attack.code
+        for word, value in words.items():
+            code = code.replace(f"{{{{{word}}}}}", str(value))
+        with session(url) as client:
+            begun = monotonic()
+            seen = run(client, code)
+            duration_s = monotonic() - begun
+            if attack.spoils:
+                client.reset()
+            after = run(client, "print('still'); 6 * 7")
+            if after["restarted"]:
+                after = run(client, "print('still'); 6 * 7")
+            return Aftermath(seen, after, duration_s)
+
+    with ThreadPoolExecutor(N_AT_ONCE) as threads:
+        return dict(zip((attack.name for attack in attacks), threads.map(launched, attacks), strict=True))
+
+
+def judge(attack: Attack, aftermath: Aftermath) -> None:
+    """Fail if an attack got what it wanted, or its session did not survive it."""
+    seen, after = aftermath.seen, aftermath.after
+    shown = {key: str(value)[-2000:] for key, value in seen.items()}
+    assert attack.ends(seen), shown
+    said = f"{seen['stdout']}{seen['stderr']}{seen['result']}"
+    assert "ESCAPED" not in seen["stdout"], shown
+    assert SECRET not in said
+    assert len(said) < 3 * 10_000 + 500
+    # Whatever became of the interpreter, the next step is answered, by it or by a fresh one.
+    assert (after["stdout"].split()[-1:], after["result"]) == (["still"], "42"), after
+    assert aftermath.duration_s < TIMEOUT_S + 5
+
+
 @pytest.fixture(scope="module")
 def aftermaths(place: tuple[Server, Path], listener: int) -> dict[str, Aftermath]:
     """All attacks on one server, several at a time, each in a session of its own."""
@@ -160,23 +199,7 @@ def aftermaths(place: tuple[Server, Path], listener: int) -> dict[str, Aftermath
         "seconds": TIMEOUT_S * 20,
     }
 
-    def launched(attack: Attack) -> Aftermath:
-        code = attack.code
-        for word, value in words.items():
-            code = code.replace(f"{{{{{word}}}}}", str(value))
-        with session(server) as client:
-            begun = monotonic()
-            seen = run(client, code)
-            duration_s = monotonic() - begun
-            if attack.spoils:
-                client.reset()
-            after = run(client, "print('still'); 6 * 7")
-            if after["restarted"]:
-                after = run(client, "print('still'); 6 * 7")
-            return Aftermath(seen, after, duration_s)
-
-    with ThreadPoolExecutor(N_AT_ONCE) as threads:
-        answers = dict(zip((attack.name for attack in ATTACKS), threads.map(launched, ATTACKS), strict=True))
+    answers = besieged(server.url, words, ATTACKS)
     assert (folder / "canary").read_text() == "sings"
     assert (folder / "canary").stat().st_mode & 0o777 == 0o644
     assert list((folder / "outside").iterdir()) == []
@@ -187,23 +210,13 @@ def aftermaths(place: tuple[Server, Path], listener: int) -> dict[str, Aftermath
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 def test_nothing_gets_out(aftermaths: dict[str, Aftermath], attack: Attack) -> None:
     """The answer is an observation, nothing was reached, and the session goes on."""
-    aftermath = aftermaths[attack.name]
-    seen, after = aftermath.seen, aftermath.after
-    shown = {key: str(value)[-2000:] for key, value in seen.items()}
-    assert attack.ends(seen), shown
-    said = f"{seen['stdout']}{seen['stderr']}{seen['result']}"
-    assert "ESCAPED" not in seen["stdout"], shown
-    assert SECRET not in said
-    assert len(said) < 3 * 10_000 + 500
-    # Whatever became of the interpreter, the next step is answered, by it or by a fresh one.
-    assert (after["stdout"].split()[-1:], after["result"]) == (["still"], "42"), after
-    assert aftermath.duration_s < TIMEOUT_S + 5
+    judge(attack, aftermaths[attack.name])
 
 
 def test_a_session_remembers_its_variables(place: tuple[Server, Path]) -> None:
     """Across steps, not across resets, and not across sessions."""
     server, _ = place
-    with session(server) as one, session(server) as other:
+    with session(server.url) as one, session(server.url) as other:
         assert run(one, "x = 20\nprint('set')")["stdout"] == "set\n"
         assert run(one, "def f(): return x + 1\nf()")["result"] == "21"
         assert "NameError" in run(other, "x")["stderr"]
@@ -214,7 +227,7 @@ def test_a_session_remembers_its_variables(place: tuple[Server, Path]) -> None:
 def test_an_observation_says_how_the_code_ended(place: tuple[Server, Path]) -> None:
     """Exit code, traceback with its lines, the reward, and the state."""
     server, _ = place
-    with session(server) as client:
+    with session(server.url) as client:
         seen = run(client, "import sys\nprint('out'); print('err', file=sys.stderr)\nsys.exit(7)")
         assert (seen["stdout"], seen["stderr"], seen["exit_code"], seen["result"]) == (
             "out\n",
@@ -237,7 +250,7 @@ def test_an_observation_says_how_the_code_ended(place: tuple[Server, Path]) -> N
 def test_output_is_cut_where_the_limit_is(place: tuple[Server, Path]) -> None:
     """With how much is missing; stderr keeps its end, where the error is."""
     server, _ = place
-    with session(server) as client:
+    with session(server.url) as client:
         seen = run(client, "print('é' * 123_456, end='')")
         assert seen["stdout"] == "é" * 10_000 + "... [113456 characters cut]"
         seen = run(client, "import sys\nsys.stderr.write('x' * 50_000)\nraise ValueError('the end')")
@@ -250,7 +263,7 @@ def test_output_is_cut_where_the_limit_is(place: tuple[Server, Path]) -> None:
 def test_a_step_that_is_too_slow_shows_what_it_had_printed(place: tuple[Server, Path]) -> None:
     """And the client's own time limit is met, too, without breaking the session."""
     server, _ = place
-    with session(server) as client:
+    with session(server.url) as client:
         begun = monotonic()
         result = client.step({"code": "print('before')\nwhile True: pass"}, timeout_s=0.6)
         assert monotonic() - begun < 5
@@ -262,7 +275,7 @@ def test_a_step_that_is_too_slow_shows_what_it_had_printed(place: tuple[Server, 
 def test_what_a_step_left_running_stands_still_between_steps(place: tuple[Server, Path]) -> None:
     """A thread goes on with the next step, and costs nothing in between."""
     server, _ = place
-    with session(server) as client:
+    with session(server.url) as client:
         run(client, "import threading\nn = 0\ndef spin():\n    global n\n    while True: n += 1\n"
                     "threading.Thread(target=spin, daemon=True).start()")  # fmt: skip
         spent = [cpu_time(pid) for pid in below(server.process.pid)]
@@ -279,9 +292,6 @@ def cpu_time(pid: int) -> int:
 
 def test_metadata_says_which_walls_there_are(place: tuple[Server, Path]) -> None:
     """And so does the log, before anybody connects."""
-    import json
-    from urllib.request import urlopen
-
     server, _ = place
     with urlopen(f"{server.url}/metadata", timeout=30) as response:
         description = json.load(response)["description"]
@@ -306,7 +316,7 @@ def test_other_sessions_hardly_notice(place: tuple[Server, Path]) -> None:
     ended = threading.Event()
 
     def keep_on(code: str) -> None:
-        with session(server) as client:
+        with session(server.url) as client:
             while not ended.is_set():
                 run(client, code)
 
@@ -326,7 +336,7 @@ def test_other_sessions_hardly_notice(place: tuple[Server, Path]) -> None:
 def step_times(server: Server) -> float:
     """The 99th percentile of a short step, in seconds."""
     times = []
-    with session(server) as client:
+    with session(server.url) as client:
         run(client, "x = 0")
         end = monotonic() + 1.5
         while monotonic() < end:
@@ -341,7 +351,7 @@ def test_a_killed_server_leaves_nothing_running(tmp_path: Path) -> None:
     with (
         open_folder() as folder,
         serve(str(EXAMPLE), env=variables(best(), folder), workers=2) as server,
-        session(server) as client,
+        session(server.url) as client,
     ):
         run(client, "import subprocess\ntry: subprocess.Popen(['sleep', '1000'])\nexcept OSError: pass")
         pids = below(server.process.pid)
@@ -387,7 +397,7 @@ def test_without_a_sandbox_it_says_so_and_works(tmp_path: Path) -> None:
         str(EXAMPLE), env={"SANDBOX": "none", "SANDBOX_TIMEOUT": "1", "TMPDIR": str(tmp_path)}
     ) as server:
         assert "no sandbox" in server.log
-        with session(server) as client:
+        with session(server.url) as client:
             assert run(client, "x = 1\nx")["result"] == "1"
             assert run(client, "while True: pass")["timed_out"]
             assert run(client, "2")["result"] == "2"
@@ -402,7 +412,7 @@ def test_packages_that_the_operator_offers_can_be_imported(tmp_path: Path) -> No
         packages.mkdir()
         (packages / "offered.py").write_text("value = 42\n")
         env = {**variables(best(), folder), "SANDBOX_PACKAGES": str(packages)}
-        with serve(str(EXAMPLE), env=env) as server, session(server) as client:
+        with serve(str(EXAMPLE), env=env) as server, session(server.url) as client:
             assert run(client, "import offered\noffered.value")["result"] == "42"
             assert run(client, "open(offered.__file__, 'w')")["exit_code"] == 1
 
@@ -436,3 +446,81 @@ def test_the_incumbents_client_plays_it(tmp_path: Path) -> None:
             check=False,
         )
     assert done.returncode == 0, done.stderr
+
+
+# One of each kind; all of them have been run outside a container.
+IN_A_CONTAINER = frozenset(
+    {
+        "a fork bomb that goes on after errors",
+        "a memory bomb in several processes",
+        "endless output",
+        "an endless loop in C",
+        "filling the disk with many files",
+        "killing process 1, the parent and everybody",
+        "a daemon by double fork",
+        "ptrace and reading another's memory",
+        "becoming somebody else",
+        "reading secrets",
+        "reading every process's variables",
+        "out by /proc",
+        "out by symbolic links",
+        "writing outside",
+        "reading the server's packages",
+        "sockets to the host",
+        "mounts and namespaces",
+        "keys, bpf, io_uring and other doors of the kernel",
+        "closing every descriptor",
+    }
+)
+FORTIFIED = """\
+FROM {image}
+USER root
+COPY bwrap /usr/bin/bwrap
+RUN chmod 755 /usr/bin/bwrap && mkdir -m 777 /outside && mkdir /vault && echo sings > /vault/canary
+USER 1000
+"""
+LEAVE = ("--security-opt", "seccomp=unconfined", "--security-opt", "systempaths=unconfined")
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(
+    ("options", "sandbox"), [((), "landlock"), (LEAVE, "bwrap")], ids=["plain", "with leave"]
+)
+def test_it_holds_in_a_container(options: tuple[str, ...], sandbox: str, tmp_path: Path) -> None:
+    """Its own image: with Docker's defaults, and with what bubblewrap needs, as the README says."""
+    image = example_image("coding_env")
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        pytest.skip("there is no bubblewrap on this machine to put into the image")
+    shutil.copy(bwrap, tmp_path / "bwrap")
+    image = derived_image("openenv-test-coding-fortified:latest", FORTIFIED.format(image=image), tmp_path)
+    name = f"openenv-test-coding-{os.getpid()}"
+    settings = {"SANDBOX_TIMEOUT": str(TIMEOUT_S), "SANDBOX_MEMORY_MB": "256", "SANDBOX_DISK_MB": "16"}
+    launch = GenericEnvClient.from_docker_image(
+        image, name=name, workers=1, run_args=options, env_vars={**settings, "SERVER_SECRET": SECRET}
+    )
+    with launch.sync() as client:
+        url = str(client.base_url)
+        with urlopen(f"{url}/metadata", timeout=30) as response:
+            description = json.load(response)["description"]
+        if f"Sandbox: {sandbox} (" not in description:
+            pytest.skip(f"this engine does not allow {sandbox}: {description}")
+        words: dict[str, object] = {
+            "canary": "/vault/canary",
+            "outside": "/outside",
+            "port": 8000,
+            # The server is process 1 out here; in there, with bubblewrap, 1 is the sandbox itself.
+            "pid": 1 if sandbox == "landlock" else 4_000_000,
+            "example": "/app/coding_env",
+            "seconds": 30,
+        }
+        attacks = [attack for attack in ATTACKS if attack.name in IN_A_CONTAINER]
+        assert len(attacks) == len(IN_A_CONTAINER)
+        answers = besieged(url, words, attacks)
+        for attack in attacks:
+            judge(attack, answers[attack.name])
+        assert docker("exec", name, "cat", "/vault/canary") == "sings\n"
+        assert docker("exec", name, "ls", "/outside") == ""
+        # The server alone is left, and not even a folder.
+        eventually(lambda: len(docker("top", name).splitlines()) == 2, "the end of every process")
+        assert "coding-env-" not in docker("exec", name, "ls", "/tmp")

@@ -82,6 +82,27 @@ def mute_image() -> str:
         return _build("openenv-test-mute:latest", _MUTE, Path(folder))
 
 
+@cache
+def example_image(name: str) -> str:
+    """An image of one of the examples, made by its own Dockerfile from wheels, as without a network."""
+    engine()
+    with tempfile.TemporaryDirectory(prefix="openenv-image-") as folder:
+        context = Path(folder) / name
+        shutil.copytree(
+            ROOT / "examples" / name, context, ignore=shutil.ignore_patterns("__pycache__", ".*_cache")
+        )
+        shutil.copytree(_dependency_wheels(), context / "vendor", dirs_exist_ok=True)
+        build_wheel(context / "vendor")
+        arguments = ["--build-arg", "PIP_NO_INDEX=1", "-f", str(context / "server" / "Dockerfile")]
+        return _build(f"openenv-test-{name.replace('_', '-')}:latest", None, context, *arguments)
+
+
+def derived_image(image: str, dockerfile: str, context: Path) -> str:
+    """An image from a Dockerfile of the test's own, with the files of a folder."""
+    engine()
+    return _build(image, dockerfile, context)
+
+
 def containers(label: str = "org.openenv.client") -> set[str]:
     """Ids of all containers, running or not, that carry a label."""
     return set(docker("ps", "-aq", "--no-trunc", "--filter", f"label={label}").split())
@@ -107,9 +128,11 @@ def uv() -> str:
     return found
 
 
-def _build(image: str, dockerfile: str, context: Path) -> str:
-    (context / "Dockerfile").write_text(dockerfile)
-    docker("build", "-q", "--label", f"{LABEL}=1", "-t", image, str(context), timeout_s=BUILD_TIMEOUT_S)
+def _build(image: str, dockerfile: str | None, context: Path, *arguments: str) -> str:
+    if dockerfile is not None:
+        (context / "Dockerfile").write_text(dockerfile)
+    command = ["build", "-q", "--label", f"{LABEL}=1", "-t", image, *arguments, str(context)]
+    docker(*command, timeout_s=BUILD_TIMEOUT_S)
     # What an earlier run had under this name is nobody's now.
     docker("image", "prune", "-f", "--filter", f"label={LABEL}")
     return image

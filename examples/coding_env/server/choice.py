@@ -80,7 +80,9 @@ def choose(settings: Settings) -> Choice:
             failures.append(f"{sandbox.name}: {error}")
             continue
         in_force = f"{sandbox.name} ({facts})"
-        logger.info("code runs behind %s", in_force)
+        # Said in any case: `server` and uvicorn import this before they let anybody say anything else.
+        level = logging.INFO if logger.isEnabledFor(logging.INFO) else logging.WARNING
+        logger.log(level, "code runs behind %s", in_force)
         return Choice(sandbox, in_force)
     tried = "; ".join(dict.fromkeys(failures)) or "Linux is needed for it"
     raise ConfigurationError(
