@@ -241,6 +241,7 @@ IN_FILES = (
     Fault("no-readme", "space", _README, "", severity="warning"),
     Fault("another-sdk", "space-sdk", _README, "sdk: docker", "sdk: gradio"),
     Fault("no-app-port", "space-port", _README, "app_port: 8000\n"),
+    Fault("no-title", "space-title", _README, "title: Guess\n", "", "warning"),
     Fault("no-tag", "space-tag", _README, "  - openenv", "  - game", "warning"),
 )
 """Faults that can be told without importing anything."""
@@ -387,6 +388,52 @@ class Guess(pydantic.BaseModel):
         "self._closed = True",
         "del self._secret",
         "warning",
+    ),
+    Fault(
+        "an-observation-without-reward",
+        "observation-fields",
+        _MODELS,
+        "class Answer(Observation):\n",
+        "import dataclasses\n\n\n@dataclasses.dataclass\nclass Answer:\n    done: bool = False\n",
+        "warning",
+    ),
+    Fault(
+        "several-sessions-of-a-class-by-a-function",
+        "concurrency",
+        _APP,
+        'app = create_app(GuessEnvironment, env_name="guess_env")',
+        "GuessEnvironment.SUPPORTS_CONCURRENT_SESSIONS = True\n"
+        "app = create_app(GuessEnvironment, max_concurrent_envs=5)\n"
+        "GuessEnvironment.SUPPORTS_CONCURRENT_SESSIONS = False",
+    ),
+    Fault(
+        "several-sessions-of-a-class-that-is-not-concurrent",
+        "imports",
+        _APP,
+        'env_name="guess_env"',
+        "max_concurrent_envs=5",
+    ),
+    Fault(
+        "an-object-in-the-state",
+        "state-json",
+        _ENV,
+        'episode_id or "one")',
+        'episode_id or "one", at=object())',
+    ),
+    Fault(
+        "metadata-of-no-kind",
+        "metadata-answers",
+        _ENV,
+        "    def close(self)",
+        "    def get_metadata(self):\n        return 7\n\n    def close(self)",
+        "warning",
+    ),
+    Fault(
+        "a-step-before-reset-hangs",
+        "step-before-reset",
+        _ENV,
+        "found = action",
+        "time.sleep(3600 * (self._state.episode_id == 'none'))\n        found = action",
     ),
 )
 """Faults that show when the code is imported or played with."""
