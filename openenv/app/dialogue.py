@@ -19,6 +19,8 @@ __all__ = [
     "RPC_DESCRIPTION",
     "RPC_ERRORS",
     "RPC_METHODS",
+    "WEB_MESSAGE",
+    "WEB_REPLY",
     "message_schemas",
 ]
 
@@ -58,6 +60,15 @@ MESSAGES: tuple[Json, ...] = (
 )
 """What a client may send; `schema` names a schema of the document."""
 
+WEB_MESSAGE: Json = {
+    "type": "web",
+    "schema": "WebMessage",
+    "summary": "Ask for the environment's own drawing of an observation, and for buttons to show with it. "
+    "`data` is the observation with its `reward` and `done`.",
+    "answer": "`web`, or `error`",
+}
+"""The message of an environment that defines `render_web` or `web_actions`, and of no other."""
+
 REPLIES: tuple[Json, ...] = (
     {
         "type": "observation",
@@ -73,6 +84,9 @@ REPLIES: tuple[Json, ...] = (
     },
 )
 """What a server sends."""
+
+WEB_REPLY: Json = {"type": "web", "schema": "WebReply", "summary": "Answers `web`."}
+"""The reply to `WEB_MESSAGE`."""
 
 ERRORS: tuple[Json, ...] = (
     {
@@ -226,6 +240,8 @@ def message_schemas(action: Json, observation: Json, state: Json) -> dict[str, J
         "StateReply": _message("state", {"data": state}, "data"),
         "McpReply": _message("mcp", {"data": response}, "data"),
         "ErrorReply": _message("error", {"data": _error_data()}, "data"),
+        "WebMessage": _message("web", {"data": {"type": "object"}}),
+        "WebReply": _message("web", {"data": _drawing(action)}, "data"),
         "RpcRequest": _rpc_request(),
         "RpcResponse": _rpc_response(),
     }
@@ -283,6 +299,26 @@ def _error_data() -> Json:
             },
         },
         "required": ["message", "code"],
+    }
+
+
+def _drawing(action: Json) -> Json:
+    button = {
+        "type": "object",
+        "properties": {"label": {"type": "string"}, "action": action},
+        "required": ["label", "action"],
+    }
+    return {
+        "type": "object",
+        "properties": {
+            "html": {
+                "type": ["string", "null"],
+                "description": "To be shown where it can do nothing; null where there is none",
+                "examples": ["<p>A drawing</p>"],
+            },
+            "actions": {"type": "array", "items": button},
+        },
+        "required": ["html", "actions"],
     }
 
 

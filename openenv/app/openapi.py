@@ -26,6 +26,8 @@ from openenv.app.dialogue import (
     RPC_DESCRIPTION,
     RPC_ERRORS,
     RPC_METHODS,
+    WEB_MESSAGE,
+    WEB_REPLY,
     message_schemas,
 )
 from openenv.app.router import Route
@@ -34,7 +36,7 @@ from openenv.app.sample import NoSampleError, Sampler
 from openenv.codec import encode
 from openenv.protocol.http11 import Request
 from openenv.schema import Schema, jsonable
-from openenv.session.runner import environment_class
+from openenv.session.runner import draws_itself, environment_class
 from openenv.version import __version__
 
 __all__ = ["document", "make_handler"]
@@ -107,7 +109,7 @@ def document(definition: Definition, routes: Iterable[Route]) -> Json:
         "paths": paths,
         "components": {"schemas": components.schemas},
         "tags": [{"name": name, "description": _TAG_TEXTS[name]} for name in tags],
-        "x-websocket": _websocket(components.schemas),
+        "x-websocket": _websocket(components.schemas, _draws(definition)),
         "x-json-rpc": {
             "description": RPC_DESCRIPTION,
             "methods": list(RPC_METHODS),
@@ -123,6 +125,11 @@ def _is_offered(definition: Definition, route: Route) -> bool:
     return cls is None or callable(getattr(cls, route.handler.__name__, None))
 
 
+def _draws(definition: Definition) -> bool:
+    cls = environment_class(definition.environment.factory)
+    return cls is not None and draws_itself(cls)
+
+
 def _tag(route: Route) -> str:
     return _TAGS.get(route.path, "Task API")
 
@@ -132,9 +139,12 @@ def _tag(route: Route) -> str:
 
 def _shapes(definition: Definition, components: Components) -> tuple[dict[str, Json], dict[str, Json]]:
     """Request bodies and successful answers by path."""
-    dialogue = message_schemas(reference_to("Action"), reference_to("Observation"), reference_to("State"))
+    said = message_schemas(reference_to("Action"), reference_to("Observation"), reference_to("State"))
     own = ("Action", "Observation", "ResetObservation", "State", "ResetRequest", "StepRequest")
     results = ("Result", "ResetResult", "Fault", "Invalid", "Refusal", "Metadata", "Schemas")
+    dialogue = {
+        name: schema for name, schema in said.items() if not name.startswith("Web") or _draws(definition)
+    }
     components.reserve((*own, *results, *dialogue))
     action = components.add("Action", definition.environment.action.json_schema)
     observation = components.add("Observation", _shown_of(definition.observation))
@@ -447,7 +457,7 @@ def _add_example(holder: Json | None, make: Callable[[Any], Any]) -> None:
             content["example"] = make(content["schema"])
 
 
-def _websocket(schemas: dict[str, Json]) -> Json:
+def _websocket(schemas: dict[str, Json], draws_itself: bool) -> Json:
     sampler = Sampler(schemas)
 
     def shown(rows: Iterable[Json], make: Callable[[Any], Any]) -> list[Json]:
@@ -460,7 +470,10 @@ def _websocket(schemas: dict[str, Json]) -> Json:
             made.append(full)
         return made
 
-    messages, replies = shown(MESSAGES, sampler.request), shown(REPLIES, _reply_maker(sampler))
+    messages, replies = (
+        shown((*MESSAGES, WEB_MESSAGE) if draws_itself else MESSAGES, sampler.request),
+        shown((*REPLIES, WEB_REPLY) if draws_itself else REPLIES, _reply_maker(sampler)),
+    )
     return {
         "path": "/ws",
         "description": "One connection is one session with one environment, over many episodes. "

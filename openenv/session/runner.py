@@ -43,6 +43,7 @@ __all__ = [
     "StatelessCalls",
     "StepNow",
     "WorkThread",
+    "draws_itself",
     "environment_class",
     "reset_function",
 ]
@@ -130,7 +131,7 @@ def _plan_of(cls: type) -> _Plan:
     plan = _plans.get(cls)
     if plan is None:
         plan = _Plan(
-            _method_of(cls, "reset"), _method_of(cls, "step"), _method_of(cls, "close"), _draws_itself(cls)
+            _method_of(cls, "reset"), _method_of(cls, "step"), _method_of(cls, "close"), draws_itself(cls)
         )
         _plans[cls] = plan
     return plan
@@ -144,7 +145,7 @@ def _method_of(cls: type, name: str) -> _Method:
     return _Method(name, inspect.iscoroutinefunction(method), _keywords_of(method))
 
 
-def _draws_itself(cls: type) -> bool:
+def draws_itself(cls: type) -> bool:
     """Whether the author wrote anything for `/web`."""
     names = ("render_web", "web_actions")
     return any(getattr(cls, name, None) not in (None, getattr(Environment, name)) for name in names)

@@ -168,6 +168,21 @@ def test_messages_that_are_described_are_those_that_are_parsed() -> None:
         parse_message('{"type": "other"}')
 
 
+def test_drawings_are_described_only_where_the_environment_draws() -> None:
+    """To any other the message is an unknown type."""
+
+    class DrawingEnv(envs.LoopEnv):
+        def render_web(self, observation: dict[str, Any]) -> str:
+            return "<p>here</p>"
+
+    plain, drawn = described(envs.LoopEnv), described(DrawingEnv)
+    assert "WebMessage" not in plain["components"]["schemas"]
+    row = drawn["x-websocket"]["messages"][-1]
+    assert parse_message(json.dumps(row["example"]))[0] == row["type"] == "web"
+    assert drawn["x-websocket"]["replies"][-1]["type"] == "web"
+    assert list(OpenAPIV31SpecValidator(drawn).iter_errors()) == []
+
+
 def test_describing_changes_no_schema() -> None:
     """The schema that `/schema` gives is not changed by describing it."""
     before = json.dumps(schema_of(EverythingAction).json_schema)
