@@ -35,8 +35,8 @@ class BenchmarkEnvironment(Environment[BenchmarkAction, BenchmarkObservation, Be
         self._session_id = str(uuid4())
         self._state = BenchmarkState(session_id=self._session_id, worker=_worker())
 
-    def reset(self, seed: int | None = None, episode_id: str | None = None) -> BenchmarkObservation:
-        """Begin an episode. There is nothing random, so the seed changes nothing."""
+    def reset(self, episode_id: str | None = None) -> BenchmarkObservation:
+        """Begin an episode. It takes no seed: what is measured never comes out the same twice."""
         self._state = BenchmarkState(
             episode_id=episode_id or str(uuid4()), session_id=self._session_id, worker=_worker()
         )

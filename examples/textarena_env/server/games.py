@@ -79,8 +79,8 @@ class _Draws(random.Random):
 
     numpy: Any = None
 
-    def seed(self, a: Seed = None, version: int = 2) -> None:
-        super().seed(a, version)
+    def seed(self, *args: Any, **kwargs: Any) -> None:
+        super().seed(*args, **kwargs)
         self.numpy = None
 
 
