@@ -339,7 +339,8 @@ def swap_runtime(folder: Path) -> list[str]:
     for path in sorted({*folder.glob("requirements*.txt"), *folder.glob("server/requirements*.txt")}):
         lines = path.read_text("utf-8").splitlines()
         swapped = [_swapped(line) for line in lines]
-        listed += [line for line in swapped if _REQUIREMENT.fullmatch(line.partition(" #")[0])]
+        bare = [line.partition(" #")[0].strip() for line in swapped]
+        listed += [line for line in bare if _REQUIREMENT.fullmatch(line)]
         if swapped != lines:
             path.write_text("\n".join(swapped) + "\n", "utf-8")
             remarks.append(f"{path.relative_to(folder)}: {_REPLACEMENT} in place of the other runtime")
