@@ -31,7 +31,8 @@ from openenv.cli.staging import (
     prepare_dockerfile,
     prepare_readme,
 )
-from openenv.cli.vendor import DISTRIBUTION, VENDOR_FOLDER, vendor_runtime
+from openenv.cli.unpack import UNPACKED, unpack_runtime
+from openenv.cli.vendor import DISTRIBUTION, vendor_runtime
 from openenv.config import huggingface_token
 from openenv.errors import ConfigurationError, HubError, ManifestError, ProviderError, ProviderMissingError
 from openenv.hub import Hub, Pushed, RemoteSpace, check_repo_id
@@ -267,8 +268,9 @@ def _stage(options: argparse.Namespace, folder: Path, into: Path, manifest: Mani
             # Also for environments on another runtime, whose default is off.
             interface = True
     prepare_dockerfile(into, options.base_image, interface)
-    if not options.no_vendor and _depends_on_runtime(into):
-        vendor_runtime(into)
+    # Asked in any case, since a pyproject.toml that cannot be read is of no use on a Space either.
+    if _depends_on_runtime(into) and not options.no_vendor:
+        unpack_runtime(into, vendor_runtime(into))
     return staged
 
 
@@ -410,8 +412,13 @@ def _list(plan: _Plan, repo_id: str, count: int) -> None:
     target = repo_id if count == 1 else f"{repo_id}-1 to {repo_id}-{count}"
     what = "propose" if plan.create_pr else "push"
     _say(f"would {what} {len(sizes)} files, {_size(sum(sizes.values()))}, to {target}{kind}:")
+    runtime = {name for name in sizes if name.startswith(f"{UNPACKED}/")}
     for name, size in sizes.items():
-        _say(f"  {_size(size):>9}  {name}")
+        if name not in runtime:
+            _say(f"  {_size(size):>9}  {name}")
+    if runtime:
+        total = _size(sum(sizes[name] for name in runtime))
+        _say(f"  {total:>9}  {UNPACKED}/: {len(runtime)} files of the runtime")
     if plan.delete:
         _say(f"and delete there: {' '.join(plan.delete)}")
     for word, keys in (("variables", plan.variables), ("secrets", plan.secrets)):
@@ -451,10 +458,11 @@ It is live when the Space has built it, in a minute or two. Three ways to use it
 
 
 def _installation(files: Mapping[str, Path], page: str) -> str:
-    if not any(name.startswith(f"{VENDOR_FOLDER}/") and name.endswith(".whl") for name in files):
+    if not any(name.startswith(f"{UNPACKED}/") for name in files):
         return f"pip install git+{page}"
-    # uv is what reads where the wheel is; the Hub keeps binary files outside of git itself.
-    return f"UV_GIT_LFS=1 uv pip install git+{page}    with git-lfs, which fetches the runtime's wheel"
+    # uv reads that the runtime travels along; pip would ask a package index, and is told.
+    return f"""uv pip install git+{page}
+            pip install "git+{page}#subdirectory={UNPACKED}" git+{page}"""
 
 
 def _client(folder: Path, name: str) -> tuple[str, str]:

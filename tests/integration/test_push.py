@@ -6,12 +6,15 @@ The command runs in this process, except where another version of the client, or
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import pty
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +29,7 @@ from tests.support.peers import ROOT, peer
 from tests.support.program import environment, run_openenv
 
 WHEEL = f"vendor/openenv_runtime-{__version__}-py3-none-any.whl"
+UNPACKED = "vendor/openenv-runtime/"
 SECRET = "hunter2-and-more"
 
 FILES = {
@@ -68,7 +72,13 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def push(folder: Path) -> Push:
-    """The command, on that environment."""
+    """The command, on that environment and without the runtime, which most of this is not about."""
+    return lambda *words: main(["push", str(folder), "--no-vendor", *words])
+
+
+@pytest.fixture
+def push_all(folder: Path) -> Push:
+    """The command as it is, on that environment."""
     return lambda *words: main(["push", str(folder), *words])
 
 
@@ -92,11 +102,11 @@ def one_line(text: str) -> str:
 
 
 def test_a_push_is_one_commit_with_every_file(
-    hub: HubStandIn, folder: Path, push: Push, capsys: pytest.CaptureFixture[str]
+    hub: HubStandIn, folder: Path, push_all: Push, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """File by file: what is here, what a Space needs, nothing else; and nothing here is changed."""
     before = fingerprint(folder)
-    assert push() == 0
+    assert push_all() == 0
     space = hub.spaces["author/my_env"]
     assert [commit.title for commit in space.commits] == ["initial commit", "Push my_env 1.0.0"]
     files = dict(space.files)
@@ -107,11 +117,14 @@ def test_a_push_is_one_commit_with_every_file(
     assert text == "\n# Mine\n"
     project = files.pop("pyproject.toml").decode()
     assert project.startswith(FILES["pyproject.toml"])
-    assert f'openenv-runtime = {{ path = "{WHEEL}" }}' in project
-    assert files.pop(WHEEL).startswith(b"PK")
-    del files[".gitattributes"]
+    assert 'openenv-runtime = { path = "vendor/openenv-runtime" }' in project
+    with zipfile.ZipFile(io.BytesIO(files.pop(WHEEL))) as wheel:
+        runtime = {f"{UNPACKED}{name}": wheel.read(name) for name in wheel.namelist()}
+    added = {f"{UNPACKED}{name}" for name in ("pyproject.toml", "rebuild.py", "conftest.py")}
+    assert {name for name in files if name.startswith(UNPACKED)} == {*runtime, *added}
     untouched = ("openenv.yaml", "server/app.py", "client.py", "models.py", ".gitignore")
-    assert files == {name: FILES[name].encode() for name in untouched}
+    theirs = {name: content for name, content in files.items() if name not in {*added, ".gitattributes"}}
+    assert theirs == runtime | {name: FILES[name].encode() for name in untouched}
     assert space.head.lfs == {WHEEL}
     assert fingerprint(folder) == before
     assert capsys.readouterr().err == ""
@@ -130,17 +143,18 @@ def fingerprint(folder: Path) -> dict[str, tuple[str, int]]:
 
 
 def test_where_it_lives_and_how_it_is_used_is_printed(
-    hub: HubStandIn, push: Push, capsys: pytest.CaptureFixture[str]
+    hub: HubStandIn, push_all: Push, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The three addresses of the guide, the page, and server, package and image."""
-    assert push("--repo-id", "acme/My.Env") == 0
+    assert push_all("--repo-id", "acme/My.Env") == 0
     said = capsys.readouterr().out
     page = f"{hub.url}/spaces/acme/My.Env"
     assert page in said
     for path in ("web", "docs", "health"):
         assert f"https://acme-my-env.hf.space/{path}\n" in said
     assert 'MyEnv(base_url="https://acme-my-env.hf.space")    from my_env import MyEnv' in said
-    assert f"uv pip install git+{page}" in said
+    assert f"uv pip install git+{page}\n" in said
+    assert f'pip install "git+{page}#subdirectory=vendor/openenv-runtime" git+{page}\n' in said
     assert "docker run -p 8000:8000 registry.hf.space/acme-my-env:latest" in said
 
 
@@ -212,7 +226,7 @@ def test_several_spaces_get_the_same(hub: HubStandIn, push: Push) -> None:
 
 def test_base_image_and_interface_are_changed_in_what_is_sent(hub: HubStandIn, push: Push) -> None:
     """The author's Dockerfile stays as it is; without the interface the Space does not open at it."""
-    assert push("--base-image", "ghcr.io/me/base:2", "--no-interface", "--no-vendor") == 0
+    assert push("--base-image", "ghcr.io/me/base:2", "--no-interface") == 0
     files = hub.spaces["author/my_env"].files
     assert files["Dockerfile"].decode().startswith("FROM ghcr.io/me/base:2\nENV ENABLE_WEB_INTERFACE=false\n")
     assert b"base_path" not in files["README.md"]
@@ -221,12 +235,12 @@ def test_base_image_and_interface_are_changed_in_what_is_sent(hub: HubStandIn, p
 
 
 def test_an_environment_on_another_runtime_takes_no_wheel_along(
-    hub: HubStandIn, folder: Path, push: Push
+    hub: HubStandIn, folder: Path, push_all: Push
 ) -> None:
     """What does not depend on this runtime has no use for it."""
     project = '[project]\nname = "x"\nversion = "1"\ndependencies = ["openenv-core>=0.2"]\n'
     (folder / "pyproject.toml").write_text(project)
-    assert push() == 0
+    assert push_all() == 0
     assert WHEEL not in hub.spaces["author/my_env"].files
 
 
@@ -241,12 +255,12 @@ def test_further_patterns_are_left_out(hub: HubStandIn, folder: Path, push: Push
 
 @pytest.mark.parametrize("part_bytes", [None, 50_000], ids=["basic", "multipart"])
 def test_binary_files_arrive_without_xet(
-    hub: HubStandIn, push: Push, part_bytes: int | None, monkeypatch: pytest.MonkeyPatch
+    hub: HubStandIn, push_all: Push, part_bytes: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where Xet is turned off or not installed, the client falls back to LFS, whole or in parts."""
     monkeypatch.setattr(import_module("huggingface_hub.constants"), "HF_HUB_DISABLE_XET", True)
     hub.part_bytes = part_bytes
-    assert push() == 0
+    assert push_all() == 0
     held = hub.spaces["author/my_env"].files[WHEEL]
     assert hub.spaces["author/my_env"].objects == {hashlib.sha256(held).hexdigest(): held}
     assert any(asked.path.endswith("/complete") for asked in hub.asked) is (part_bytes is not None)
@@ -271,12 +285,12 @@ def test_the_oldest_client_that_is_allowed_does_the_same(
 
 
 def test_an_exported_space_is_a_repository_with_its_files(
-    hub: HubStandIn, push: Push, tmp_path: Path
+    hub: HubStandIn, push_all: Push, tmp_path: Path
 ) -> None:
     """What a clone holds: every commit, files as they are, or pointers in place of those that LFS holds."""
     if shutil.which("git") is None:
         pytest.skip("git is not installed")
-    assert push() == 0
+    assert push_all() == 0
     space = hub.spaces["author/my_env"]
     for pointers in (False, True):
         folder = tmp_path / f"clone-{pointers}"
@@ -288,6 +302,40 @@ def test_an_exported_space_is_a_repository_with_its_files(
         held = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
         assert held.pop(WHEEL).startswith(b"version https://git-lfs" if pointers else b"PK")
         assert held == {name: content for name, content in space.files.items() if name != WHEEL}
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("tool", ["uv", "pip"])
+def test_what_was_pushed_can_be_installed_without_git_lfs(
+    hub: HubStandIn, tmp_path: Path, tool: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the very commands that a push prints, from a clone in which the wheel is a pointer to itself."""
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+    if uv is None or shutil.which("git") is None:
+        pytest.skip("uv or git is not installed")
+    assert main(["push", str(ROOT / "examples" / "echo_env")]) == 0
+    url = hub.export(tmp_path / "space", "author/echo_env", pointers=True)
+    shown = capsys.readouterr().out.replace(f"git+{hub.url}/spaces/author/echo_env", url)
+    line = re.search(
+        rf"^ +(?:package +)?({'uv ' if tool == 'uv' else ''}pip install .*)$", shown, re.MULTILINE
+    )
+    assert line is not None, shown
+    subprocess.run([uv, "venv", "-q", str(tmp_path / "venv")], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    words = shlex.split(line[1])
+    # uv is fast, and installs as pip does where it does not look at its own table of sources.
+    own = [] if tool == "uv" else ["--no-sources"]
+    wanted = words[words.index("install") + 1 :]
+    subprocess.run(
+        [uv, "pip", "install", "-q", *own, "--python", str(python), *wanted], check=True, timeout=120
+    )
+    question = (
+        "from echo_env import EchoAction, EchoEnv as E; print(EchoAction(message='Hi').message, E.__name__)"
+    )
+    answer = subprocess.run(
+        [str(python), "-c", question], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert answer.stdout.split() == ["Hi", "EchoEnv"]
 
 
 # -- secrets --------------------------------------------------------------------------------------
@@ -588,26 +636,27 @@ def test_a_folder_that_is_no_environment_is_refused(
 
 
 def test_a_dry_run_needs_neither_network_nor_package_nor_token(
-    folder: Path, push: Push, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, push_all: Push, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It lists every file with its size, and the names of settings."""
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     monkeypatch.setenv("HF_TOKEN", "")
-    assert push("--dry-run", "--secret", f"B={SECRET}") == 0
+    assert push_all("--dry-run", "--secret", f"B={SECRET}") == 0
     said = capsys.readouterr()
     assert said.err == ""
     lines = said.out.splitlines()
-    assert re.fullmatch(r"would push 10 files, \d+\.\d kB, to YOU/my_env:", lines[0])
+    assert re.fullmatch(r"would push 1\d\d files, \d+\.\d [kM]B, to YOU/my_env:", lines[0])
     listed = {line.split()[-1]: " ".join(line.split()[:-1]) for line in lines[1:11]}
     assert listed["client.py"] == f"{len(FILES['client.py'])} B"
     assert {"Dockerfile", "server/Dockerfile", WHEEL, ".gitignore"} < set(listed)
-    assert lines[11:] == ["variables: STEPS", "secrets: B"]
+    assert re.fullmatch(r" +\d+\.\d [kM]B  vendor/openenv-runtime/: \d+ files of the runtime", lines[11])
+    assert lines[12:] == ["variables: STEPS", "secrets: B"]
     assert SECRET not in said.out
 
 
 def test_an_image_is_built_and_pushed_to_a_registry(
     folder: Path,
-    push: Push,
+    push_all: Push,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -615,7 +664,7 @@ def test_an_image_is_built_and_pushed_to_a_registry(
     """Docker builds from the copy, with the base image and the interface that were asked for."""
     docker = fake_program("docker", tmp_path, monkeypatch)
     docker.says("build", script='cp Dockerfile "$here/Dockerfile"; ls -A >"$here/listing"')
-    assert push("--registry", "https://ghcr.io/me/", "-b", "other:1", "--interface") == 0
+    assert push_all("--registry", "https://ghcr.io/me/", "-b", "other:1", "--interface") == 0
     tag = "ghcr.io/me/my_env:1.0.0"
     assert docker.calls == [["build", "-t", tag, "-f", "Dockerfile", "."], ["push", tag]]
     assert (
@@ -673,11 +722,11 @@ def test_help_has_examples(command: str, tmp_path: Path) -> None:
 
 
 def test_the_token_goes_to_the_hub_alone(
-    hub: HubStandIn, push: Push, monkeypatch: pytest.MonkeyPatch
+    hub: HubStandIn, push_all: Push, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither signed addresses nor the Xet store are told who is pushing."""
     monkeypatch.setattr(import_module("huggingface_hub.constants"), "HF_HUB_DISABLE_XET", True)
-    assert push() == 0
+    assert push_all() == 0
     signed = [asked for asked in hub.asked if asked.method == "PUT"]
     assert signed
     assert not [asked for asked in signed if asked.authorization]
