@@ -332,6 +332,33 @@ class Config:
         high=2**31 - 1,
         variable="OPENENV_WRITE_HIGH_WATER_BYTES",
     )
+    token: str | None = _knob(
+        None,
+        "secret that clients must know; without it whoever reaches the port may run the environment's code",
+        kind=str,
+        variable="OPENENV_TOKEN",
+        flag="--token",
+    )
+    allow_origin: str | None = _knob(
+        None,
+        "origins, separated by commas, whose web pages may use the server; * allows all",
+        kind=str,
+        variable="OPENENV_ALLOW_ORIGIN",
+        flag="--allow-origin",
+    )
+    allow_host: str | None = _knob(
+        None,
+        "host names, separated by commas, that a server on a loopback address answers to; * allows all",
+        kind=str,
+        variable="OPENENV_ALLOW_HOST",
+        flag="--allow-host",
+    )
+    hide_errors: bool = _knob(
+        False,
+        "keep the text of what an environment raises out of replies; it is in the log",
+        variable="OPENENV_HIDE_ERRORS",
+        flag="--hide-errors",
+    )
     capacity_wait_s: float = _knob(
         5.0,
         "time that a client waits for a session while all are taken; 0 refuses at once",

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, quote
 
 from openenv.app import asgi
 from openenv.app.context import Context, Definition, Respond, Response, detail
+from openenv.app.gate import Gate
 from openenv.app.openapi import make_handler
 from openenv.app.router import Route, Router
 from openenv.app.routes import about, control, docs, mcp, tasks, web
@@ -103,7 +104,13 @@ class App:
         """
         effective_capacity(config.max_concurrent_envs, self.concurrent, self.environment_name)
         routes = [row for row in ROUTES if _is_served(row, config)]
-        return Context(self.definition, _router(routes), config, capacity, loop)
+        context = Context(self.definition, _router(routes), config, capacity, loop)
+        context.gate = Gate(config, frozenset(row.path for row in routes if _is_open(row.path)))
+        return context
+
+    def refusal(self, context: Context, request: Request) -> Response | None:
+        """The response to a request that may not come in at all; None lets it in."""
+        return None if context.gate is None else context.gate.refusal(request)
 
     def dispatch(self, context: Context, request: Request, respond: Respond) -> Any:
         """Answer one request.
@@ -111,6 +118,9 @@ class App:
         Returns:
             A `Response`, or `PENDING`; then `respond` is called on the loop.
         """
+        refusal = self.refusal(context, request)
+        if refusal is not None:
+            return refusal
         match = context.router.find(request.method, request.path)
         if match.handler is not None:
             try:
@@ -166,6 +176,13 @@ def _is_served(row: Route, config: Config) -> bool:
     if row.web and not config.web_interface:
         return False
     return config.mode != "production" or not row.control
+
+
+def _is_open(path: str) -> bool:
+    """Whether a route wants no token: it says nothing of the environment."""
+    return path in ("/", "/health", "/web", "/web/") or (
+        path.startswith("/web/") and path.endswith((".js", ".css"))
+    )
 
 
 def _redirect(context: Context, request: Request) -> Response | None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from openenv.app.context import Context, Response, detail
+from openenv.app.gate import chosen_protocol
 from openenv.app.routes.ws import SessionSocket
 from openenv.config import effective_capacity, resolve
 from openenv.protocol.http11 import Request
@@ -110,11 +111,13 @@ class AsgiWorker:
         await receive()  # websocket.connect
         context = self.context()
         peer = _AsgiPeer()
-        socket = self._app.websocket(context, _path(scope), peer)
+        request = _request(scope, b"")
+        refused = self._app.refusal(context, request) is not None
+        socket = None if refused else self._app.websocket(context, _path(scope), peer)
         if socket is None:
             await send({"type": "websocket.close", "code": 1000})
             return
-        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.accept", "subprotocol": chosen_protocol(request)})
         socket.open(scope.get("query_string", b"").decode("latin-1"))
         sender = asyncio.ensure_future(peer.run(send))
         try:
@@ -217,7 +220,7 @@ def _request(scope: Any, body: bytes) -> Request:
     path = _path(scope)
     query = scope.get("query_string", b"").decode("latin-1")
     return Request(
-        method=scope["method"],
+        method=scope.get("method", "GET"),
         target=f"{path}?{query}" if query else path,
         path=path,
         query=query,
@@ -226,6 +229,6 @@ def _request(scope: Any, body: bytes) -> Request:
         ),
         http_version=scope.get("http_version", "1.1"),
         keep_alive=True,
-        upgrade=False,
+        upgrade=scope["type"] == "websocket",
         body=body,
     )

@@ -15,6 +15,7 @@ from openenv.session.pool import Capacity, SessionPool
 from openenv.session.runner import EnvironmentSpec, Mailbox, StatelessCalls
 
 if TYPE_CHECKING:
+    from openenv.app.gate import Gate
     from openenv.app.router import Router
 
 __all__ = ["JSON", "Context", "Definition", "Handler", "Respond", "Response", "detail", "json_response"]
@@ -85,7 +86,7 @@ class Context:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         mailbox = Mailbox(loop)
-        spec = replace(definition.environment, debug=config.debug)
+        spec = replace(definition.environment, debug=config.debug, hide_errors=config.hide_errors)
         self.definition = definition
         self.router = router
         self.config = config
@@ -94,6 +95,7 @@ class Context:
         self.pool = SessionPool(spec, capacity, loop, mailbox, config.capacity_wait_s, config.max_waiting)
         self.stateless = StatelessCalls(spec, mailbox, loop)
         self.openapi: bytes | None = None
+        self.gate: Gate | None = None
 
     def close(self, when_empty: Callable[[], None]) -> None:
         """Close every session, then call `when_empty`."""

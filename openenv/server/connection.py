@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from openenv.app.app import App
 from openenv.app.context import Context, Response
+from openenv.app.gate import chosen_protocol
 from openenv.app.routes.answers import failure
 from openenv.app.routes.ws import SessionSocket
 from openenv.config import Config
@@ -307,6 +308,9 @@ class HttpConnection(asyncio.Protocol):
 
     def _answer(self, request: Request, out: list[bytes]) -> bytes | None:
         if request.upgrade:
+            refusal = self._shared.app.refusal(self._shared.context, request)
+            if refusal is not None:
+                return self._serialize_safely(request, refusal)
             if not self._goes_elsewhere(request, out):
                 self._upgrade(request, out)
             self.give_place_back()
@@ -404,7 +408,11 @@ class HttpConnection(asyncio.Protocol):
             out.append(serialize_response(status, _TEXT, b"", keep_alive=False, date=shared.date))
             self._closing = True
             return
-        status, handshake = accept_upgrade(request.target, list(request.headers), _HANDSHAKE_HEADERS)
+        protocol = chosen_protocol(request)
+        fields = _HANDSHAKE_HEADERS
+        if protocol is not None:
+            fields = [*fields, ("Sec-WebSocket-Protocol", protocol)]
+        status, handshake = accept_upgrade(request.target, list(request.headers), fields)
         out.append(handshake)
         if status != 101:
             self._closing = True

@@ -6,8 +6,8 @@ a request finds the worker that has its session.
 
 Each worker slot has a pair of sockets, made before the fork: the worker of the slot reads one end, every
 other process may write to the other. Records are whole (SOCK_SEQPACKET), and carry the descriptor with
-SCM_RIGHTS (unix(7)); bytes too many for a record go along in a memory file. What was sent to a worker that died before
-it read it waits in the pair, where the parent finds it.
+SCM_RIGHTS (unix(7)); bytes too many for a record go along in a memory file. What was sent to a worker that
+died before it read it waits in the pair, where the parent finds it.
 
 It knows nothing about HTTP, sessions or loops. Limits: Linux; elsewhere there is nobody to hand over to.
 """

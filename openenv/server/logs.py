@@ -21,10 +21,24 @@ _TALKATIVE = ("asyncio", "websockets")
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-11-22 12:01:33 INFO openenv.server: message`."""
+    """`2026-11-22 12:01:33 INFO openenv.server: message`.
+
+    A message is what it seems: the second and later lines of a record are indented, so that no client can
+    make a text of which a line looks like a record of its own, and control characters are written as `\\x1b`.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text."""
+        text = super().format(record).translate(_ESCAPED)
+        return text.replace("\n", "\n    ") if "\n" in text else text
+
+
+_ESCAPED = {
+    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"
+} | {0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
 class JsonFormatter(logging.Formatter):

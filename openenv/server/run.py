@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from openenv.app.app import App
+from openenv.app.gate import is_loopback
 from openenv.config import Config, effective_capacity
 from openenv.errors import ConfigurationError
 from openenv.server.capacity import SharedCapacity
@@ -42,6 +43,8 @@ class Banner:
         ws_url: `ws://127.0.0.1:8000/ws`; None for a unix socket, which has no such URL.
         workers: Processes that serve.
         capacity: Sessions at once.
+        web: Whether there is a page at `/web`.
+        is_open: Whether whoever reaches the port, from the network, may use it.
     """
 
     environment_name: str
@@ -49,6 +52,8 @@ class Banner:
     ws_url: str | None
     workers: int
     capacity: int
+    web: bool = False
+    is_open: bool = False
 
     def __str__(self) -> str:
         processes = "1 worker" if self.workers == 1 else f"{self.workers} workers"
@@ -62,8 +67,14 @@ class Banner:
             f"  sessions  {self.ws_url}",
             f"  health    {self.url}/health",
             f"  schema    {self.url}/schema",
-            f"  API       {self.url}/openapi.json",
+            f"  API       {self.url}/docs",
         ]
+        if self.web:
+            lines.insert(1, f"  play      {self.url}/web")
+        if self.is_open:
+            lines.append(
+                "  open to   everybody who reaches this port; --token SECRET or --host 127.0.0.1 closes it"
+            )
         return "\n".join(lines)
 
 
@@ -216,4 +227,6 @@ def banner_for(app: App, config: Config, addresses: Claim) -> Banner:
         ws_url=None if config.uds else addresses.url("wss" if secure else "ws") + "/ws",
         workers=config.workers,
         capacity=config.max_concurrent_envs or 1,
+        web=config.web_interface,
+        is_open=config.uds is None and config.token is None and not is_loopback(config.host),
     )

@@ -78,6 +78,7 @@ class EnvironmentSpec:
         never_blocks: Whether plain methods run on the loop.
         single_thread: Whether all sessions share one thread.
         debug: Whether replies may carry the author's tracebacks.
+        hide_errors: Whether replies say that the author's code raised, and not what.
     """
 
     factory: Callable[[], Any]
@@ -85,6 +86,7 @@ class EnvironmentSpec:
     never_blocks: bool = False
     single_thread: bool = False
     debug: bool = False
+    hide_errors: bool = False
 
     @property
     def factory_name(self) -> str:
@@ -229,11 +231,13 @@ class WorkThread:
         self._jobs.put(None)
 
 
-def _author_error(error: BaseException, method: str, debug: bool) -> OpenEnvError:
+def _author_error(error: BaseException, method: str, spec: EnvironmentSpec) -> OpenEnvError:
     """What the author's exception is to everybody else. Our own errors stay what they are."""
     if isinstance(error, AuthorError):
         return error
-    text = "".join(traceback.format_exception(error)) if debug else None
+    if spec.hide_errors:
+        return AuthorError(f"The environment's {method} failed", method)
+    text = "".join(traceback.format_exception(error)) if spec.debug else None
     return AuthorError(str(error), method, type(error).__name__, text)
 
 
@@ -243,7 +247,9 @@ def _make(spec: EnvironmentSpec) -> Any:
     except _AUTHOR_RAISED as error:
         text = "".join(traceback.format_exception(error)) if spec.debug else None
         raise EnvironmentFactoryError(
-            spec.factory_name, exception=type(error).__name__, traceback=text
+            spec.factory_name,
+            exception=None if spec.hide_errors else type(error).__name__,
+            traceback=None if spec.hide_errors else text,
         ) from error
 
 
@@ -251,7 +257,7 @@ def _reset(env: Any, spec: EnvironmentSpec, kwargs: dict[str, Any], finish: Fini
     try:
         return finish(env.reset(**_plan_of(type(env)).reset.accepted(kwargs)))
     except _AUTHOR_RAISED as error:
-        raise _author_error(error, "reset", spec.debug) from error
+        raise _author_error(error, "reset", spec) from error
 
 
 def _step(
@@ -272,7 +278,7 @@ def _step(
     except SchemaError:
         raise
     except _AUTHOR_RAISED as error:
-        raise _author_error(error, "step", spec.debug) from error
+        raise _author_error(error, "step", spec) from error
 
 
 def _stepper(env: Any, spec: EnvironmentSpec) -> StepNow:
@@ -285,7 +291,7 @@ def _stepper(env: Any, spec: EnvironmentSpec) -> StepNow:
         except SchemaError:
             raise
         except _AUTHOR_RAISED as error:
-            raise _author_error(error, "step", spec.debug) from error
+            raise _author_error(error, "step", spec) from error
 
     return step_now
 
@@ -295,7 +301,7 @@ def _state(env: Any, spec: EnvironmentSpec, finish: Finish) -> Any:
         state = env.state
         return finish(dump_state(state() if inspect.ismethod(state) else state))
     except _AUTHOR_RAISED as error:
-        raise _author_error(error, "state", spec.debug) from error
+        raise _author_error(error, "state", spec) from error
 
 
 def _draw(env: Any, spec: EnvironmentSpec, observation: dict[str, Any], finish: Callable[..., Any]) -> Any:
@@ -306,14 +312,14 @@ def _draw(env: Any, spec: EnvironmentSpec, observation: dict[str, Any], finish: 
         method = "web_actions"
         return finish(html, () if offer is None else offer(observation))
     except _AUTHOR_RAISED as error:
-        raise _author_error(error, method, spec.debug) from error
+        raise _author_error(error, method, spec) from error
 
 
 def _call(env: Any, spec: EnvironmentSpec, name: str, args: tuple[Any, ...], finish: Finish) -> Any:
     try:
         return finish(getattr(env, name)(*args))
     except _AUTHOR_RAISED as error:
-        raise _author_error(error, name, spec.debug) from error
+        raise _author_error(error, name, spec) from error
 
 
 def _close(env: Any, spec: EnvironmentSpec) -> None:
@@ -323,7 +329,7 @@ def _close(env: Any, spec: EnvironmentSpec) -> None:
     try:
         close()
     except _AUTHOR_RAISED as error:
-        raise _author_error(error, "close", spec.debug) from error
+        raise _author_error(error, "close", spec) from error
 
 
 class Runner:
@@ -573,7 +579,7 @@ class Runner:
             on_done(None, error)
         except _AUTHOR_RAISED as error:
             self._forget(task)
-            wrapped = _author_error(error, method, self._spec.debug)
+            wrapped = _author_error(error, method, self._spec)
             wrapped.__cause__ = error
             on_done(None, wrapped)
         else:
