@@ -1,6 +1,6 @@
 // What was played: every request and reply of an episode, its rewards, and the ways to take them away.
 
-import { el } from "./forms.js";
+import { el, hint } from "./forms.js";
 
 /** One reset and the steps after it. Replies are kept as the text that came. */
 export class Episode {
@@ -62,7 +62,7 @@ const short = (value) => String(Number(value.toPrecision(4)));
 
 /** Reward of each step as bars, and their sum so far as a line. */
 export function plot(steps) {
-  if (!steps.length) return el("p", { class: "hint" }, "Rewards will be drawn here.");
+  if (!steps.length) return hint("Rewards will be drawn here.");
   const every = Math.ceil(steps.length / MAX_POINTS);
   const points = steps.filter((_, index) => index % every === 0 || index === steps.length - 1);
   const rewards = points.map(({ reward }) => Number(reward ?? 0));
@@ -82,7 +82,7 @@ export function plot(steps) {
   const line = totals.map((total, index) => `${(index + 0.5) * wide},${y(total)}`).join(" ");
   drawing.append(shape("polyline", { points: line, class: "total" }));
   const scale = el("div", { class: "scale", "aria-hidden": "true" }, el("span", {}, short(high)), el("span", {}, short(low)));
-  const key = el("p", { class: "hint" }, el("span", { class: "key bar" }), "reward ", el("span", { class: "key total" }), "return so far");
+  const key = hint(el("span", { class: "key bar" }), "reward ", el("span", { class: "key total" }), "return so far");
   return el("div", {}, el("div", { class: "plot" }, scale, drawing), key);
 }
 
@@ -122,6 +122,6 @@ export function curlFor(turns) {
     const body = JSON.stringify(kind === "reset" ? action : { action }).replaceAll("'", "'\\''");
     return `curl -sS ${base()}/${kind} -H 'Content-Type: application/json' -d '${body}'`;
   });
-  const note = ["# Over HTTP each call has an environment of its own, so a step does not see the reset", "# before it. Episodes are played on the WebSocket: use the Python above."];
-  return [...note, ...(calls.length ? calls : [`curl -sS -X POST ${base()}/reset`])].join("\n");
+  const note = "# Over HTTP each call has an environment of its own: a step does not see the reset before it.";
+  return [note, ...(calls.length ? calls : [`curl -sS -X POST ${base()}/reset`])].join("\n");
 }

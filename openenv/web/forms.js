@@ -16,6 +16,8 @@ export function el(name, properties = {}, ...children) {
   return made;
 }
 
+export const hint = (...children) => el("p", { class: "hint" }, ...children);
+
 /** What was typed cannot be read. It is shown at its field. */
 export class FieldError extends Error {}
 
@@ -26,18 +28,19 @@ const SEVERAL_LINES = /code|script|source|program|patch|sql|html|body|essay|docu
 let lastId = 0;
 
 /**
- * A form's controls for a schema.
- * @param {object} schema  The whole schema, `$defs` included.
- * @param {() => void} onChange  Told whenever somebody changed something.
+ * A form's controls for a schema, `$defs` included. Its element fires `input` when something was changed.
  */
-export function makeControl(schema, onChange) {
-  return new Maker(schema.$defs ?? {}, onChange).make(schema, { label: null, path: [] });
+export function makeControl(schema) {
+  return new Maker(schema.$defs ?? {}).make(schema, { label: null, path: [] });
 }
 
+const button = (text, onclick, label = null) => el("button", { type: "button", class: "small", "aria-label": label, onclick }, text);
+const textInput = (placeholder, type = "text") => el("input", { type, placeholder, autocomplete: "off" });
+const changed = (element) => element.dispatchEvent(new Event("input", { bubbles: true }));
+
 class Maker {
-  constructor(definitions, onChange) {
+  constructor(definitions) {
     this.definitions = definitions;
-    this.onChange = onChange;
   }
 
   /** The schema with its reference, if any, replaced by what that refers to. */
@@ -79,9 +82,9 @@ class Maker {
     const id = input.id || `field-${++lastId}`;
     input.id = id;
     const wrong = el("p", { class: "wrong", id: `${id}-wrong`, hidden: true });
-    const hint = [schema.description, limits(schema), examples(schema)].filter(Boolean).join(" · ");
-    const note = hint ? el("p", { class: "hint", id: `${id}-hint` }, hint) : null;
-    input.setAttribute("aria-describedby", `${note ? `${id}-hint ` : ""}${id}-wrong`);
+    const note = hint([schema.description, limits(schema), examples(schema)].filter(Boolean).join(" · "));
+    note.id = `${id}-hint`;
+    input.setAttribute("aria-describedby", `${id}-hint ${id}-wrong`);
     if (!place.label) input.setAttribute("aria-label", schema.title ?? "value");
     const head = place.label ? el("label", { for: id }, schema.title, optional(schema, place)) : null;
     return { element: el("div", { class: "field" }, head, body, note, wrong), ...complaints(input, wrong) };
@@ -91,165 +94,121 @@ class Maker {
   group(schema, place, ...children) {
     const wrong = el("p", { class: "wrong", hidden: true, tabindex: "-1" });
     const legend = place.label ? el("legend", {}, schema.title, optional(schema, place)) : null;
-    const note = schema.description && place.label ? el("p", { class: "hint" }, schema.description) : null;
+    const note = schema.description && place.label ? hint(schema.description) : null;
     const box = el(place.label ? "fieldset" : "div", { class: "group" }, legend, note, ...children, wrong);
     return { element: box, ...complaints(box, wrong) };
   }
 
+  /** A field with one input: `read` gives its value, `write` takes one, or undefined. */
+  leaf(schema, place, input, read, write, body) {
+    const made = this.field(schema, place, input, body);
+    write(schema.default);
+    return { ...made, get: () => read(made), set: write };
+  }
+
   constant(schema, place) {
     const shown = el("output", {}, JSON.stringify(schema.const));
-    return { ...this.field(schema, place, shown), get: () => schema.const, set: () => {} };
+    return this.leaf(schema, place, shown, () => schema.const, () => {});
   }
 
   oneOfThese(schema, place) {
     const { enum: values } = schema;
+    const indexOf = (value) => values.findIndex((known) => same(known, value));
     const isOptional = place.required === false || place.nullable;
-    const initial = values.findIndex((value) => same(value, schema.default));
     // What may be left out needs a way back to nothing, which radio buttons have not.
-    if (values.length > 6 || (isOptional && initial < 0)) {
-      const empty = isOptional || initial < 0 ? el("option", { value: "" }, isOptional ? "–" : "choose …") : null;
-      const choice = el("select", { onchange: this.onChange }, empty);
-      choice.append(...values.map((value, index) => el("option", { value: index }, nameOf(value))));
-      const set = (value) => {
-        const index = values.findIndex((known) => same(known, value));
-        choice.value = index < 0 ? "" : index;
-      };
-      set(schema.default);
-      const get = () => (choice.value === "" ? undefined : values[Number(choice.value)]);
-      return { ...this.field(schema, place, choice), get, set };
+    if (values.length > 6 || (isOptional && indexOf(schema.default) < 0)) {
+      const options = values.map((value, index) => el("option", { value: index }, nameOf(value)));
+      const choice = el("select", {}, el("option", { value: -1 }, isOptional ? "–" : "choose …"), ...options);
+      return this.leaf(schema, place, choice, () => values[choice.value], (value) => (choice.value = indexOf(value)));
     }
     const name = `choice-${++lastId}`;
-    const inputs = values.map((value, index) =>
-      el("input", { type: "radio", name, value: index, checked: index === initial, onchange: this.onChange }),
-    );
+    const inputs = values.map(() => el("input", { type: "radio", name }));
     const chips = values.map((value, index) => el("label", { class: "chip" }, inputs[index], nameOf(value)));
     const box = el("div", { class: "chips", role: "radiogroup" }, ...chips);
-    const made = this.field(schema, { ...place, label: null }, box);
+    const read = () => values[inputs.findIndex((input) => input.checked)];
+    const write = (value) => inputs.forEach((input, index) => (input.checked = same(values[index], value)));
+    const made = this.leaf(schema, { ...place, label: null }, box, read, write);
     if (place.label) made.element.prepend(el("span", { class: "label" }, schema.title, optional(schema, place)));
-    return {
-      ...made,
-      get: () => values[inputs.findIndex((input) => input.checked)],
-      set: (value) => inputs.forEach((input, index) => (input.checked = same(values[index], value))),
-    };
+    return made;
   }
 
   flag(schema, place) {
-    const box = el("input", { type: "checkbox", onchange: this.onChange });
-    let touched = place.required !== false;
-    box.addEventListener("change", () => (touched = true));
-    box.checked = schema.default === true;
-    const made = this.field(schema, { ...place, label: null }, box);
-    const head = el("label", { class: "check" }, box, schema.title ?? "yes");
+    const box = el("input", { type: "checkbox" });
+    const made = this.leaf(schema, { ...place, label: null }, box, () => box.checked, (value) => (box.checked = value === true));
+    made.element.prepend(el("label", { class: "check" }, box, schema.title ?? "yes"));
     box.removeAttribute("aria-label");
-    made.element.prepend(head);
-    const get = () => (touched || box.checked ? box.checked : undefined);
-    return { ...made, get, set: (value) => ((box.checked = value === true), (touched ||= value === false)) };
+    return made;
   }
 
   number(schema, place) {
-    const whole = schema.type === "integer";
-    const low = schema.minimum ?? (whole && schema.exclusiveMinimum !== undefined ? schema.exclusiveMinimum + 1 : null);
-    const high = schema.maximum ?? (whole && schema.exclusiveMaximum !== undefined ? schema.exclusiveMaximum - 1 : null);
-    const step = whole ? "1" : "any";
-    const input = el("input", { type: "number", min: low, max: high, step, inputmode: whole ? "numeric" : "decimal" });
-    input.addEventListener("input", this.onChange);
-    let body = input;
-    let slide = () => {};
-    if (low !== null && high !== null && high > low) {
-      const slider = el("input", { type: "range", min: low, max: high, step, tabindex: "-1", "aria-hidden": "true" });
-      slide = () => (slider.value = input.value === "" ? low : input.value);
-      slider.addEventListener("input", () => ((input.value = slider.value), this.onChange()));
-      input.addEventListener("input", slide);
-      body = el("div", { class: "row" }, input, slider);
-    }
-    const made = this.field(schema, place, input, body);
-    const get = () => {
-      if (input.validity.badInput) throw complain(made, "This is not a number.");
+    const { type, minimum: min, maximum: max } = schema;
+    const input = el("input", { type: "number", min, max, step: type === "integer" ? 1 : "any" });
+    const read = ({ refuse }) => {
+      if (input.validity.badInput) throw refuse("This is not a number.");
       return input.value === "" ? undefined : Number(input.value);
     };
-    const set = (value) => ((input.value = typeof value === "number" ? value : ""), slide());
-    set(schema.default);
-    return { ...made, get, set };
+    return this.leaf(schema, place, input, read, (value) => (input.value = typeof value === "number" ? value : ""));
   }
 
   text(schema, place) {
     if (schema.contentEncoding === "base64") return this.bytes(schema, place);
     const kind = { "date-time": "datetime-local", date: "date", time: "time" }[schema.format];
-    const special = kind || schema.format || schema.pattern || (schema.maxLength ?? 1e9) <= 80;
-    const several = SEVERAL_LINES.test(place.label ?? "") || /\n/.test(schema.default ?? "");
-    const input = special
-      ? el("input", { type: kind ?? "text", step: kind === "date" ? null : "1", placeholder: SHAPES[schema.format] })
-      : el("textarea", { rows: several ? 5 : 1, class: several ? "code" : null, spellcheck: several ? "false" : null });
-    if (several) input.dataset.lines = "several";
-    input.addEventListener("input", this.onChange);
-    input.autocomplete = "off";
-    const isOptional = place.required === false || place.nullable;
-    const get = () => (input.value === "" && (kind || isOptional) ? undefined : input.value);
-    const set = (value) => {
-      const text = typeof value === "string" ? value : "";
-      input.value = text;
-      if (input.value !== text && special) {
-        // A date that its picker cannot hold, one with a zone for example.
+    const isLine = schema.format || schema.pattern || schema.maxLength <= 80;
+    const isLarge = SEVERAL_LINES.test(place.label ?? "") || /\n/.test(schema.default ?? "");
+    const input = isLine ? textInput(SHAPES[schema.format], kind) : el("textarea", { rows: 1 });
+    if (kind && kind !== "date") input.step = 1;
+    if (isLarge) input.className = "code large";
+    const isOptional = kind || place.required === false || place.nullable;
+    const write = (value) => {
+      input.value = value ?? "";
+      // A date that its picker cannot hold, one with a zone for example.
+      if (kind && input.value !== (value ?? "")) {
         input.type = "text";
-        input.value = text;
+        input.value = value;
       }
     };
-    set(schema.default);
-    return { ...this.field(schema, place, input), get, set };
+    return this.leaf(schema, place, input, () => (input.value === "" && isOptional ? undefined : input.value), write);
   }
 
   bytes(schema, place) {
-    const input = el("input", { type: "text", placeholder: "base64", autocomplete: "off" });
+    const input = textInput("base64");
     const file = el("input", { type: "file", "aria-label": `File for ${schema.title ?? "it"}` });
     file.addEventListener("change", async () => {
-      if (!file.files.length) return;
       const bytes = new Uint8Array(await file.files[0].arrayBuffer());
-      let text = "";
-      for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
-      input.value = btoa(text);
-      this.onChange();
+      input.value = btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ""));
+      changed(input);
     });
-    input.addEventListener("input", this.onChange);
-    input.value = schema.default ?? "";
-    const made = this.field(schema, place, input, el("div", { class: "row" }, input, file));
-    const get = () => (input.value === "" && place.required === false ? undefined : input.value);
-    return { ...made, get, set: (value) => (input.value = value ?? "") };
+    const read = () => (input.value === "" && place.required === false ? undefined : input.value);
+    return this.leaf(schema, place, input, read, (value) => (input.value = value ?? ""), el("div", { class: "row" }, input, file));
   }
 
   /** What the schema does not describe is typed as JSON. */
   anything(schema, place) {
     const input = el("textarea", { rows: 1, class: "code", placeholder: 'JSON: "text", 12, [1, 2], {"key": true}' });
-    input.spellcheck = false;
-    input.addEventListener("input", this.onChange);
-    const made = this.field(schema, place, input);
-    const get = () => {
-      if (input.value.trim() === "") return undefined;
+    const read = ({ refuse }) => {
       try {
-        return JSON.parse(input.value);
+        return input.value.trim() ? JSON.parse(input.value) : undefined;
       } catch {
-        throw complain(made, "This is not JSON. A text needs double quotes around it.");
+        throw refuse("This is not JSON. A text needs double quotes around it.");
       }
     };
-    const set = (value) => (input.value = value === undefined ? "" : JSON.stringify(value));
-    set(schema.default ?? undefined);
-    return { ...made, get, set };
+    return this.leaf(schema, place, input, read, (value) => (input.value = JSON.stringify(value) ?? ""));
   }
 
   record(schema, place) {
-    const required = new Set(schema.required ?? []);
+    const required = new Set(schema.required);
     const controls = new Map();
+    const elements = [];
+    const asides = [];
     for (const [name, property] of Object.entries(schema.properties)) {
-      const inner = { label: name, path: place.path, required: required.has(name) };
-      controls.set(name, this.make(property, inner));
+      const control = this.make(property, { label: name, path: place.path, required: required.has(name) });
+      controls.set(name, control);
+      if (name === "metadata" && !required.has(name)) asides.push(["Metadata", control.element]);
+      else elements.push(control.element);
     }
-    const isAside = (name) => name === "metadata" && !required.has(name);
-    const elements = [...controls].filter(([name]) => !isAside(name)).map(([, { element }]) => element);
-    const asides = [...controls].filter(([name]) => isAside(name)).map(([name, { element }]) => [words(name), element]);
-    const extra = schema.additionalProperties;
-    const rest =
-      extra && controls.size
-        ? this.mapping({ additionalProperties: extra, title: "fields" }, { ...place, label: null, required: false })
-        : null;
+    const rest = schema.additionalProperties
+      ? this.mapping({ additionalProperties: schema.additionalProperties }, { path: [], required: false })
+      : null;
     if (rest) asides.push(["Further fields", rest.element]);
     elements.push(...asides.map(([title, element]) => el("details", {}, el("summary", {}, title), element)));
     const made = this.group(schema, place, ...elements);
@@ -257,12 +216,10 @@ class Maker {
       const value = {};
       for (const [name, control] of controls) {
         const part = control.get();
-        // A default goes without saying: what is sent is what differs from it.
         const known = this.resolve(schema.properties[name]);
-        if (part === undefined && !required.has(name)) continue;
-        const isTag = "const" in known;
-        if (!required.has(name) && !isTag && "default" in known && same(part, known.default)) continue;
-        if (part !== undefined) value[name] = part;
+        // A default goes without saying, except for what tells one class from another.
+        const isDefault = "default" in known && !("const" in known) && same(part, known.default);
+        if (part !== undefined && (required.has(name) || !isDefault)) value[name] = part;
       }
       return Object.assign(value, rest?.get());
     };
@@ -275,30 +232,23 @@ class Maker {
       rest?.set(given);
     };
     const fail = ([name, ...deeper], message) =>
-      controls.get(name)?.fail(deeper, message) || rest?.fail([name, ...deeper], message) || made.fail([], `${name ? `${name}: ` : ""}${message}`);
-    const clear = () => (made.clear(), rest?.clear(), controls.forEach((control) => control.clear()));
+      controls.get(name)?.fail(deeper, message) ?? made.fail([], `${name === undefined ? "" : `${name}: `}${message}`);
+    const clear = () => [made, ...controls.values()].forEach((control) => control.clear());
     return { ...made, get, set, fail, clear, names: controls };
   }
 
   mapping(schema, place) {
-    const patterns = Object.entries(schema.patternProperties ?? {});
-    const values = patterns.length ? patterns[0][1] : schema.additionalProperties;
-    const keys = this.resolve(schema.propertyNames ?? {}).enum;
-    const hint = patterns.length ? `Keys fit ${patterns[0][0]}.` : keys ? `Keys: ${keys.join(", ")}.` : null;
-    const makeRow = () => {
-      const key = el("input", { type: "text", placeholder: "key", "aria-label": "key", autocomplete: "off" });
-      key.addEventListener("input", this.onChange);
-      const value = this.make(values ?? {}, { label: null, path: [], required: true });
-      return { parts: [key, value.element], key, value };
-    };
-    const rows = this.rows(schema, place, makeRow, hint);
+    const [pattern, patterned] = Object.entries(schema.patternProperties ?? {})[0] ?? [];
+    const keys = this.resolve(schema.propertyNames).enum;
+    const note = pattern ? `keys fit ${pattern}` : keys && `keys: ${keys.join(", ")}`;
+    const rows = this.rows(schema, place, note, () => {
+      const key = textInput("key");
+      key.setAttribute("aria-label", "key");
+      return { key, value: this.make(patterned ?? schema.additionalProperties, { path: [] }) };
+    });
     const get = () => {
-      const value = {};
-      for (const row of rows.all) {
-        const part = row.value.get();
-        if (part !== undefined || row.key.value) value[row.key.value] = part ?? null;
-      }
-      return rows.all.length === 0 && place.required === false && !("default" in schema) ? undefined : value;
+      const value = Object.fromEntries(rows.all.map((row) => [row.key.value, row.value.get() ?? null]));
+      return rows.isNothing() ? undefined : value;
     };
     const set = (value) => {
       const entries = Object.entries(isObject(value) ? value : {});
@@ -309,66 +259,55 @@ class Maker {
       });
     };
     set(schema.default);
-    const fail = ([name, ...deeper], message) => {
-      const row = rows.all.find(({ key }) => key.value === String(name));
-      return row ? row.value.fail(deeper, message) : name === undefined && rows.fail([], message);
-    };
+    const fail = ([name, ...deeper], message) =>
+      (rows.all.find(({ key }) => key.value === name)?.value ?? rows).fail(deeper, message);
     return { ...rows, get, set, fail };
   }
 
   list(schema, place) {
-    const makeRow = () => {
-      const value = this.make(schema.items ?? {}, { label: null, path: schema.minItems ? place.path : [], required: true });
-      return { parts: [value.element], value };
-    };
-    const rows = this.rows(schema, place, makeRow, null);
-    const shortest = schema.minItems ?? 0;
-    const get = () => {
-      const items = rows.all.map(({ value }) => value.get() ?? null);
-      return items.length === 0 && place.required === false && !("default" in schema) ? undefined : items;
-    };
+    const path = schema.minItems ? place.path : [];
+    const rows = this.rows(schema, place, limits(schema), () => ({ value: this.make(schema.items, { path }) }));
+    const get = () => (rows.isNothing() ? undefined : rows.all.map(({ value }) => value.get() ?? null));
     const set = (value) => {
-      const items = Array.isArray(value) ? value : Array(shortest).fill(undefined);
+      const items = Array.isArray(value) ? value : Array(schema.minItems ?? 0).fill();
       rows.resize(items.length);
       items.forEach((item, index) => item === undefined || rows.all[index].value.set(item));
     };
     set(schema.default);
-    const fail = ([index, ...deeper], message) =>
-      rows.all[index] ? rows.all[index].value.fail(deeper, message) : rows.fail([], message);
+    const fail = ([index, ...deeper], message) => (rows.all[index]?.value ?? rows).fail(deeper, message);
     return { ...rows, get, set, fail };
   }
 
-  /** Rows that can be added and removed, for lists and mappings. */
-  rows(schema, place, makeRow, hint) {
+  /** Rows that can be added and removed, for lists and mappings. `makeRow` gives {key?, value}. */
+  rows(schema, place, note, makeRow) {
     const all = [];
-    const box = el("div", { class: "rows" });
+    const box = el("div");
     const add = () => {
       const row = makeRow();
-      const remove = el("button", { type: "button", class: "small", "aria-label": "Remove", onclick: () => drop(row) }, "×");
-      row.element = el("div", { class: "row" }, ...row.parts, remove);
+      const drop = () => {
+        all.splice(all.indexOf(row), 1);
+        row.element.remove();
+        more.focus();
+        changed(box);
+      };
+      row.element = el("div", { class: "row" }, row.key, row.value.element, button("×", drop, "Remove"));
       all.push(row);
       box.append(row.element);
-      return row;
-    };
-    const drop = (row) => {
-      all.splice(all.indexOf(row), 1);
-      row.element.remove();
-      more.focus();
-      this.onChange();
     };
     const grow = () => {
-      add().element.querySelector("input, textarea, select, button")?.focus();
-      this.onChange();
+      add();
+      all.at(-1).element.querySelector("input, textarea, select, button").focus();
+      changed(box);
     };
-    const more = el("button", { type: "button", class: "small", onclick: grow, "aria-label": `Add to ${schema.title ?? "the list"}` }, "+ add");
-    const said = hint ?? limits(schema);
-    const made = this.group(schema, place, said ? el("p", { class: "hint" }, said) : null, box, more);
+    const more = button("+ add", grow, `Add to ${schema.title ?? "the list"}`);
+    const made = this.group(schema, place, note ? hint(note) : null, box, more);
     const resize = (n) => {
       while (all.length > n) all.pop().element.remove();
       while (all.length < n) add();
     };
-    const clear = () => (made.clear(), all.forEach(({ value }) => value.clear()));
-    return { ...made, all, resize, clear };
+    const clear = () => [made, ...all.map(({ value }) => value)].forEach((control) => control.clear());
+    const isNothing = () => all.length === 0 && place.required === false && !("default" in schema);
+    return { ...made, all, resize, clear, isNothing };
   }
 
   tuple(schema, place) {
@@ -378,52 +317,49 @@ class Maker {
     const made = this.group(schema, place, el("div", { class: "tuple" }, ...items.map(({ element }) => element)));
     const get = () => {
       const values = items.map((item) => item.get());
-      while (values.length > (schema.minItems ?? items.length) && values.at(-1) === undefined) values.pop();
-      if (place.required === false && values.every((value) => value === undefined)) return undefined;
+      while (values.length > (schema.minItems ?? 0) && values.at(-1) === undefined) values.pop();
       return values.map((value) => value ?? null);
     };
-    const set = (value) => items.forEach((item, index) => item.set(Array.isArray(value) ? value[index] : undefined));
-    if (schema.default !== undefined) set(schema.default);
-    const fail = ([index, ...deeper], message) => items[index]?.fail(deeper, message) || made.fail([], message);
-    return { ...made, get, set, fail, clear: () => (made.clear(), items.forEach((item) => item.clear())) };
+    const set = (value) => items.forEach((item, index) => item.set(value?.[index]));
+    if (schema.default) set(schema.default);
+    const fail = ([index, ...deeper], message) => (items[index] ?? made).fail(deeper, message);
+    return { ...made, get, set, fail, clear: () => [made, ...items].forEach((control) => control.clear()) };
   }
 
   either(schema, choices, place) {
     const { anyOf, oneOf, discriminator, prefixItems, properties, ...own } = schema;
-    if (place.mayLeave && (anyOf ?? oneOf)) choices = anyOf ?? oneOf;
+    const { mayLeave } = place;
+    if (mayLeave) choices = anyOf ?? oneOf ?? choices;
     const open = choices.map((choice) => this.resolve(choice));
     const real = open.filter(({ type }) => type !== "null");
-    const nullable = real.length < open.length;
-    if (real.length === 1 && nullable && isSimple(real[0]) && !place.mayLeave) return this.nullable({ ...real[0], ...own }, place);
+    if (real.length === 1 && open.length === 2 && isSimple(real[0]) && !mayLeave) return this.nullable({ ...real[0], ...own }, place);
     const fitting = (value) => open.findIndex((choice) => this.fits(choice, value));
-    const select = el("select", {}, place.mayLeave ? el("option", { value: -1 }, "–") : null);
-    select.append(...open.map((choice, index) => el("option", { value: index }, this.choiceName(choice, index, discriminator))));
+    const options = open.map((choice, index) => el("option", { value: index }, this.choiceName(choice, discriminator)));
+    const select = el("select", {}, mayLeave ? el("option", { value: -1 }, "–") : null, ...options);
     const inside = el("div", { class: "inside" });
     let current;
     let control;
     const show = (index, path) => {
       select.value = current = index;
-      control = index < 0 ? null : this.make(choices[index], { label: null, path, required: true });
+      control = index < 0 ? null : this.make(choices[index], { path });
       inside.replaceChildren(...(control && open[index].type !== "null" ? [control.element] : []));
     };
-    select.addEventListener("change", () => (show(Number(select.value), []), this.onChange()));
+    select.addEventListener("input", () => show(Number(select.value), []));
     // A class may hold itself: then another choice comes first, or the form would never end.
-    const first = open.findIndex(({ name }) => !name || !place.path.includes(name));
-    show(place.mayLeave ? -1 : Math.max(0, "default" in schema ? fitting(schema.default) : first), place.path);
-    const made = this.field(own, place, select, el("div", { class: "either" }, select, inside));
-    const set = (value) => {
-      const index = value === undefined ? (place.mayLeave ? -1 : current) : fitting(value);
+    const first = "default" in schema ? fitting(schema.default) : open.findIndex(({ name }) => !place.path.includes(name));
+    show(mayLeave ? -1 : Math.max(0, first), place.path);
+    const write = (value) => {
+      const index = value === undefined ? (mayLeave ? -1 : current) : fitting(value);
       if (index !== current && (index >= 0 || value === undefined)) show(index, []);
       if (value !== undefined) control?.set(value);
     };
-    if ("default" in schema) set(schema.default);
-    // The server names the choice it tried before the field in it; the form shows one choice only.
-    const fail = (loc, message) =>
-      (control?.names?.has(loc[0]) && control.fail(loc, message)) ||
-      (loc.length > 1 && control?.fail(loc.slice(1), message)) ||
-      (loc.length && typeof loc[0] === "number" && control?.fail(loc, message)) ||
-      made.fail([], message);
-    return { ...made, get: () => control?.get(), set, fail, clear: () => (made.clear(), control?.clear()) };
+    const made = this.leaf(own, place, select, () => control?.get(), write, el("div", {}, select, inside));
+    // The server may name the choice it tried before the field in it; the form shows one choice only.
+    const fail = ([head, ...deeper], message) => {
+      const isOwn = typeof head === "number" || control?.names?.has(head);
+      return (control && head !== undefined ? control : made).fail(isOwn ? [head, ...deeper] : deeper, message);
+    };
+    return { ...made, fail, clear: () => [made, control].forEach((each) => each?.clear()) };
   }
 
   /** A value or nothing: an empty field is null, or is left out where it may be. */
@@ -438,11 +374,10 @@ class Maker {
     return { ...control, get };
   }
 
-  choiceName(choice, index, discriminator) {
-    const tag = discriminator && choice.properties?.[discriminator.propertyName];
-    if (tag && "const" in tag) return String(tag.const);
-    if ("const" in choice) return nameOf(choice.const);
-    return choice.title ?? choice.name ?? (choice.enum ? choice.enum.map(nameOf).join(" / ") : null) ?? choice.type ?? `choice ${index + 1}`;
+  choiceName(choice, discriminator) {
+    const tag = choice.properties?.[discriminator?.propertyName] ?? choice;
+    if ("const" in tag) return nameOf(tag.const);
+    return choice.title ?? choice.enum?.map(nameOf).join(" / ") ?? choice.type ?? "anything";
   }
 
   /** Whether a value could be meant by a schema: enough to tell choices apart. */
@@ -502,7 +437,7 @@ const examples = ({ examples: given }) => (given?.length ? `for example ${given.
 /** How a field says that something is wrong with it. */
 function complaints(input, wrong) {
   const fail = (loc, message) => {
-    wrong.textContent = wrong.hidden ? message : `${wrong.textContent} ${message}`;
+    wrong.textContent += `${loc.length ? `${loc.join(".")}: ` : ""}${message} `;
     wrong.hidden = false;
     input.setAttribute("aria-invalid", "true");
     return true;
@@ -512,11 +447,10 @@ function complaints(input, wrong) {
     wrong.textContent = "";
     input.removeAttribute("aria-invalid");
   };
-  return { fail, clear };
-}
-
-function complain(control, message) {
-  control.clear();
-  control.fail([], message);
-  return new FieldError(message);
+  const refuse = (message) => {
+    clear();
+    fail([], message);
+    return new FieldError(message);
+  };
+  return { fail, clear, refuse };
 }

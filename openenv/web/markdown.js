@@ -74,7 +74,7 @@ function list(lines, at) {
 function table(lines, at) {
   const end = endOf(lines, at, (each) => each.includes("|"));
   const cells = (line) => line.trim().replace(/^\||\|$/g, "").split(/(?<!\\)\|/).map((each) => each.trim().replaceAll("\\|", "|"));
-  const row = (line, name) => el("tr", {}, ...cells(line).map((each) => el(name, {}, ...inline(each))));
+  const row = (line, name) => el("tr", {}, ...cells(line).map((each) => el(each ? name : "td", {}, ...inline(each))));
   const body = lines.slice(at + 2, end).map((line) => row(line, "td"));
   return [el("div", { class: "scroll", tabindex: "0" }, el("table", {}, el("thead", {}, row(lines[at], "th")), el("tbody", {}, ...body))), end];
 }

@@ -1,7 +1,7 @@
 // The page: one session, its forms, what it shows and what was played.
 
 import { curlFor, download, Episode, plot, pythonFor } from "./episode.js";
-import { el, FieldError, makeControl } from "./forms.js";
+import { el, FieldError, hint, makeControl } from "./forms.js";
 import { renderMarkdown } from "./markdown.js";
 import { Refused, Session } from "./session.js";
 import { show, showFields } from "./show.js";
@@ -12,12 +12,14 @@ const $ = (id) => document.getElementById(id);
 
 /** A form and the same as JSON. Whichever was edited last is what counts. */
 class Composer {
-  constructor(schema, host, raw) {
-    this.raw = raw;
-    this.wrong = $(`${raw.id}-wrong`);
-    this.control = makeControl(schema, () => this.#write());
-    host.replaceChildren(this.control.element);
-    raw.addEventListener("input", () => this.#read());
+  constructor(schema, host, name) {
+    const id = `${host.id}-wrong`;
+    this.raw = el("textarea", { class: "code", rows: 4, "aria-label": `${name} as JSON`, "aria-describedby": id });
+    this.wrong = el("p", { class: "wrong", id });
+    this.control = makeControl(schema);
+    host.append(this.control.element, el("details", {}, el("summary", {}, "As JSON"), this.raw, this.wrong));
+    this.control.element.addEventListener("input", () => this.#write());
+    this.raw.addEventListener("input", () => this.#read());
     this.#write();
   }
 
@@ -76,7 +78,6 @@ class Composer {
 
   #complain(text) {
     this.wrong.textContent = text;
-    this.wrong.hidden = !text;
     this.raw.toggleAttribute("aria-invalid", Boolean(text));
   }
 }
@@ -102,13 +103,13 @@ async function load() {
   try {
     [about, schemas] = await Promise.all([answer("web/about.json"), answer("schema")]);
   } catch (error) {
-    trouble(`The server does not describe its environment: ${error.message}. Load the page again once it does.`);
+    trouble(`The environment is not described: ${error.message}. Load the page again once it is.`);
     $("reset").disabled = true;
     return;
   }
   title(about.env_name);
-  action = new Composer(schemas.action, $("fields"), $("raw-action"));
-  options = new Composer(about.reset, $("reset-fields"), $("raw-reset"));
+  action = new Composer(schemas.action, $("fields"), "Action");
+  options = new Composer(about.reset, $("reset-fields"), "Reset parameters");
   const names = Object.keys(schemas.action.properties ?? {}).filter((name) => name !== "metadata");
   const only = names.length === 1 ? schemas.action.properties[names[0]] : {};
   isChat = only.type === "string" && !only.enum && !only.format && !only.contentEncoding;
@@ -119,7 +120,7 @@ async function load() {
     // What is shown and what can be done stand side by side; a conversation has its field below it.
     $("side").prepend($("act"));
   }
-  $("keys").textContent = $("fields").querySelector("[data-lines]")
+  $("keys").textContent = $("fields").querySelector(".large")
     ? "Enter sends; in the large field, Ctrl+Enter does."
     : "Enter sends; in a text, Shift+Enter begins a new line.";
   const parameters = Object.keys(about.reset.properties ?? {});
@@ -142,7 +143,7 @@ function introduce({ name, description, version, readme_content: readme }) {
   const text = readme || about.readme;
   if (!text) return;
   $("readme-text").replaceChildren(renderMarkdown(text));
-  $("readme").hidden = $("to-readme").hidden = false;
+  $("readme").hidden = false;
 }
 
 function sessionChanged(isOpen, why) {
@@ -246,8 +247,8 @@ async function played(turn) {
   if (isChat) say(turn);
   view(turn);
   const { kind, index, reward, total, done, truncated } = turn;
-  const over = truncated ? " The episode was cut short: Reset begins another." : done ? " The episode is over: Reset begins another." : "";
-  $("said").textContent = (kind === "reset" ? "A new episode has begun." : `Step ${index}: reward ${say_number(reward)}, return ${say_number(total)}.`) + over;
+  const over = done || truncated ? ` The episode ${truncated ? "was cut short" : "is over"}: Reset begins another.` : "";
+  $("said").textContent = (kind === "reset" ? "A new episode has begun." : `Step ${index}: reward ${numeral(reward)}, return ${numeral(total)}.`) + over;
   redraw();
   if (!draws) return;
   const data = JSON.stringify({ ...turn.observation, reward: turn.reward, done: turn.done });
@@ -265,14 +266,14 @@ async function played(turn) {
   }
 }
 
-const say_number = (value) => (typeof value === "number" ? String(Number(value.toPrecision(6))) : value === null || value === undefined ? "none" : String(value));
+const numeral = (value) => (typeof value === "number" ? String(Number(value.toPrecision(6))) : String(value ?? "none"));
 
 function redraw() {
   const { steps, turns } = episode;
   const last = turns.at(-1);
   $("n-steps").textContent = steps.length;
-  $("last-reward").textContent = steps.length ? say_number(last.reward) : "–";
-  $("total").textContent = say_number(last?.total ?? 0);
+  $("last-reward").textContent = steps.length ? numeral(last.reward) : "–";
+  $("total").textContent = numeral(last?.total ?? 0);
   $("plot").replaceChildren(plot(steps));
   $("download").disabled = turns.length === 0;
   snippets();
@@ -287,8 +288,9 @@ function snippets() {
 function addRow(turn) {
   const look = el("button", { type: "button", class: "link", onclick: () => view(turn) }, turn.kind === "reset" ? "reset" : `#${turn.index}`);
   const said = briefly(turn.action);
-  const cells = [el("td", {}, look), el("td", { class: "said", title: said }, said), el("td", { class: "number" }, turn.kind === "step" ? say_number(turn.reward) : ""), el("td", { class: "number" }, turn.kind === "step" ? say_number(turn.total) : "")];
-  turn.row = el("tr", { class: turn.done ? "done" : null }, ...cells);
+  const numbers = turn.kind === "step" ? [turn.reward, turn.total].map(numeral) : ["", ""];
+  const cells = numbers.map((text) => el("td", { class: "number" }, text));
+  turn.row = el("tr", {}, el("td", {}, look), el("td", { class: "said", title: said }, said), ...cells);
   $("history").append(turn.row);
   if ($("history").children.length > MAX_ROWS) $("history").firstElementChild.remove();
   $("history").closest(".history").scrollTop = 1e9;
@@ -310,7 +312,7 @@ function say(turn) {
   const filled = Object.entries(turn.observation).filter(([name, value]) => name !== "metadata" && value !== null && value !== "" && value !== false);
   const texts = filled.filter(([, value]) => typeof value === "string");
   const body = texts.length === 1 && filled.length <= 2 ? show(texts[0][1], texts[0][0]) : showFields(turn.observation);
-  const reward = turn.kind === "step" ? el("p", { class: "hint" }, `reward ${say_number(turn.reward)}${turn.done ? ", done" : ""}`) : null;
+  const reward = turn.kind === "step" ? hint(`reward ${numeral(turn.reward)}${turn.done ? ", done" : ""}`) : null;
   turn.bubble = el("div", { class: "bubble" }, body, reward);
   $("shown").append(turn.bubble);
 }
@@ -319,9 +321,7 @@ function view(turn) {
   viewed?.row.removeAttribute("aria-current");
   viewed = turn;
   turn.row.setAttribute("aria-current", "true");
-  const isLatest = turn === episode.turns.at(-1);
-  $("which").textContent = turn.kind === "reset" ? "after reset" : `step ${turn.index} · reward ${say_number(turn.reward)}${turn.done ? " · done" : ""}`;
-  $("latest").hidden = isLatest;
+  $("which").textContent = turn.kind === "reset" ? "after reset" : `step ${turn.index} · reward ${numeral(turn.reward)}${turn.done ? " · done" : ""}`;
   if (isChat) turn.bubble.scrollIntoView({ block: "nearest" });
   else $("shown").replaceChildren(showFields(turn.observation));
   $("raw-observation").hidden = false;
@@ -371,7 +371,7 @@ document.addEventListener("keydown", (event) => {
   const { target, key, shiftKey, ctrlKey, metaKey, isComposing } = event;
   if (key !== "Enter" || isComposing || !target.form || target.tagName === "BUTTON") return;
   const isText = target.tagName === "TEXTAREA";
-  const several = isText && (target.dataset.lines || target.classList.contains("code"));
+  const several = target.classList.contains("code");
   if (ctrlKey || metaKey || (isText && !several && !shiftKey)) {
     event.preventDefault();
     target.form.requestSubmit();
@@ -380,20 +380,7 @@ document.addEventListener("keydown", (event) => {
 $("reset").addEventListener("click", reset);
 $("state").addEventListener("click", readState);
 $("end").addEventListener("click", () => session.close());
-$("latest").addEventListener("click", () => view(episode.turns.at(-1)));
 $("snippets").addEventListener("toggle", snippets);
 $("download").addEventListener("click", () => download(episode.toJsonLines(), `${about.env_name}-episode.jsonl`));
-for (const button of document.querySelectorAll("[data-copies]")) {
-  button.addEventListener("click", async () => {
-    try {
-      await navigator.clipboard.writeText($(button.dataset.copies).textContent);
-      button.textContent = "Copied";
-    } catch {
-      // In a frame, or without TLS, the clipboard may be out of reach: the text is marked for Ctrl+C.
-      getSelection().selectAllChildren($(button.dataset.copies));
-      button.textContent = "Press Ctrl+C";
-    }
-  });
-}
 
 load();

@@ -4,10 +4,9 @@
 
 const WORDS = {
   CAPACITY_REACHED: (data) =>
-    `The server is full: ${data.active_sessions} of ${data.max_sessions} ` +
-    `${data.max_sessions === 1 ? "session is" : "sessions are"} taken. ` +
-    "Wait until somebody ends theirs, then press Reset. Whoever runs the server can raise MAX_CONCURRENT_ENVS, " +
-    "if the environment's class says SUPPORTS_CONCURRENT_SESSIONS = True.",
+    `The server is full: sessions taken: ${data.active_sessions} of ${data.max_sessions}. Press Reset once ` +
+    "somebody has ended theirs. MAX_CONCURRENT_ENVS is the limit; above 1 it needs an environment whose class " +
+    "says SUPPORTS_CONCURRENT_SESSIONS = True.",
   FACTORY_ERROR: (data) =>
     `The environment could not be made: ${data.factory_name ?? "its constructor"} raised` +
     `${data.exception ? ` ${data.exception}` : ""}. The server's log says why. Press Reset to try again.`,
@@ -17,23 +16,19 @@ const WORDS = {
       : `The environment raised ${data.exception ?? "an error"} in ${what}: ${data.message || "no message"}. ` +
         "The session goes on: try something else, or press Reset.",
   VALIDATION_ERROR: () => "That does not fit, so nothing was run. See the fields marked below.",
-  INVALID_JSON: () => "The JSON could not be read, so nothing was run.",
   SESSION_ERROR: (data) => `The session cannot go on: ${data.message}. Press Reset.`,
 };
 
+const KEPT = "What was played stays here, and can be downloaded.";
 const CLOSED = {
-  1000: "The server has ended the session. Press Reset to open another.",
-  1001:
-    "The server is shutting down or starting anew. What was played stays here, and can be downloaded. " +
-    "Press Reset in a moment.",
+  1000: "The session has ended. Press Reset to open another.",
+  1001: `The server is shutting down or starting anew. ${KEPT} Press Reset in a moment.`,
   1009: "That message is too large for the server. Press Reset to open a new session.",
 };
 // Replies after which the server hangs up: they say more than the close does.
 const LAST_WORDS = new Set(["CAPACITY_REACHED", "FACTORY_ERROR", "SESSION_ERROR"]);
 const UNREACHABLE = "The server cannot be reached. Once it runs, press Reset.";
-const LOST =
-  "The connection to the server is lost, and with it the session. What was played stays here, and can be " +
-  "downloaded. Press Reset once the server can be reached.";
+const LOST = `The connection is lost, and with it the session. ${KEPT} Press Reset once the server can be reached.`;
 
 /** What went wrong, in words for whoever plays. */
 export class Refused extends Error {
@@ -89,7 +84,7 @@ export class Session {
   /** End the session, so that somebody else can have its place. */
   close() {
     const socket = this.#socket;
-    this.#ended("The session has ended. Press Reset to open another.");
+    this.#ended(CLOSED[1000]);
     if (socket?.readyState === WebSocket.OPEN) socket.send('{"type":"close"}');
     socket?.close();
   }

@@ -1,6 +1,6 @@
 // Shows JSON values readably. Nothing of a value is ever taken for HTML: only text nodes are made of it.
 
-import { el } from "./forms.js";
+import { el, hint } from "./forms.js";
 
 const MAX_ROWS = 200;
 const MAX_DEPTH = 6;
@@ -21,7 +21,7 @@ export function showFields(record, depth = 0) {
     if (isEmpty(value)) empty.push(name);
     else list.append(el("dt", {}, name), el("dd", {}, show(value, name, depth)));
   }
-  const note = empty.length ? el("p", { class: "hint" }, `Empty: ${empty.join(", ")}`) : null;
+  const note = empty.length ? hint(`Empty: ${empty.join(", ")}`) : null;
   return el("div", {}, list.children.length ? list : null, note);
 }
 
@@ -55,7 +55,7 @@ function* ansi(text) {
   let at = 0;
   let style = {};
   const rest = (to) => {
-    const span = el("span", { class: style.bold ? "bold" : null }, text.slice(at, to));
+    const span = el(style.bold ? "b" : "span", {}, text.slice(at, to));
     const [front, back] = style.inverse ? [style.back ?? "Canvas", style.front ?? "CanvasText"] : [style.front, style.back];
     if (front) span.style.color = front;
     if (back) span.style.background = back;
@@ -73,18 +73,13 @@ function restyle(before, codes) {
   let style = { ...before };
   while (codes.length) {
     const code = codes.shift();
+    // 30 to 39 and 90 to 97 are of the text, 40 to 49 and 100 to 107 of what is behind it.
+    const [tens, ones] = [Math.floor(code / 10), code % 10];
+    const side = { 3: "front", 9: "front", 4: "back", 10: "back" }[tens];
     if (code === 0) style = {};
-    else if (code === 1) style.bold = true;
-    else if (code === 22) style.bold = false;
-    else if (code === 7) style.inverse = true;
-    else if (code === 27) style.inverse = false;
-    else if (code === 38 || code === 48) style[code === 38 ? "front" : "back"] = extended(codes);
-    else if (code === 39) style.front = null;
-    else if (code === 49) style.back = null;
-    else if (code >= 30 && code < 38) style.front = `var(--ansi-${code - 30})`;
-    else if (code >= 90 && code < 98) style.front = `var(--ansi-${code - 90})`;
-    else if (code >= 40 && code < 48) style.back = `var(--ansi-${code - 40})`;
-    else if (code >= 100 && code < 108) style.back = `var(--ansi-${code - 100})`;
+    else if (code === 1 || code === 22) style.bold = code === 1;
+    else if (code === 7 || code === 27) style.inverse = code === 7;
+    else if (side) style[side] = ones < 8 ? `var(--ansi-${ones})` : ones === 8 ? extended(codes) : null;
   }
   return style;
 }

@@ -7,6 +7,7 @@ CSP level 3 (https://www.w3.org/TR/CSP3/).
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 
@@ -33,10 +34,22 @@ PAGE_POLICY = (
 """Content-Security-Policy of pages: nothing inline, nothing from anywhere else."""
 
 
+# Comments that fill their lines, and indentation: for people, not for browsers. No text in those files
+# spans lines, which a test makes sure of.
+_FOR_PEOPLE = {
+    ".html": re.compile(rb"^[ ]+|^\n", re.MULTILINE),
+    ".css": re.compile(rb"^[ ]*/\*.*?\*/\n|^[ ]+|^\n|(?<=[{;:,])[ ]+|[ ]+(?=[{}])", re.MULTILINE | re.DOTALL),
+    ".js": re.compile(rb"^[ ]*/\*\*.*?\*/\n|^[ ]*//[^\n]*\n|^[ ]+|^\n", re.MULTILINE | re.DOTALL),
+}
+
+
 @cache
 def read(name: str) -> bytes:
-    """The content of a file of `openenv/web`; an edit is seen after a restart."""
-    return (FOLDER / name).read_bytes()
+    """A file of `openenv/web` as it is sent: without what is there for people to read.
+
+    An edit is seen after a restart.
+    """
+    return _FOR_PEOPLE[Path(name).suffix].sub(b"", (FOLDER / name).read_bytes())
 
 
 def asset(name: str, policy: str = PAGE_POLICY) -> Handler:
