@@ -138,8 +138,14 @@ class _Stage:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self.mailbox = Mailbox(self.loop)
-        self._thread = threading.Thread(target=self.loop.run_forever, name="openenv-stage", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="openenv-stage", daemon=True)
         self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.close()
 
     def ask(
         self, call: Callable[[Callable[[Any, BaseException | None], None]], Any], timeout_s: float
@@ -173,11 +179,20 @@ class _Stage:
         return future.result(timeout_s)
 
     def end(self) -> None:
-        """Let it go; if something holds up the loop, leave it to its daemon thread."""
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        """Let it go; if something holds up the loop, its daemon thread ends whenever that does."""
+        self.loop.call_soon_threadsafe(self._finish)
         self._thread.join(1.0)
-        if not self._thread.is_alive():
-            self.loop.close()
+
+    def _finish(self) -> None:
+        # Kept, since a loop holds on to its tasks only weakly.
+        self._ending = self.loop.create_task(self._cancel_and_stop())
+
+    async def _cancel_and_stop(self) -> None:
+        tasks = asyncio.all_tasks() - {self._ending}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.loop.stop()
 
 
 class Player:

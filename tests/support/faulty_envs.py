@@ -258,13 +258,7 @@ IN_CODE = (
     ),
     Fault("import-ends-the-process", "survives", _ENV, "import random\n", "import os, random\nos._exit(7)\n"),
     Fault("app-is-no-app", "app", _APP, 'create_app(GuessEnvironment, env_name="guess_env")', '"app"'),
-    Fault(
-        "too-many-sessions-in-code",
-        "imports",
-        _APP,
-        'env_name="guess_env"',
-        "max_concurrent_envs=-1, action_cls=3",
-    ),
+    Fault("a-number-as-action-type", "imports", _APP, 'env_name="guess_env"', "action_cls=3"),
     Fault("not-concurrent", "image-capacity", _ENV, "SUPPORTS_CONCURRENT_SESSIONS = True", "pass"),
     Fault("a-type-without-schema", "types-described", _MODELS, "number: int", 'number: "Nowhere"'),
     Fault("reset-needs-an-argument", "reset-signature", _ENV, "seed: int | None = None", "seed: int"),
@@ -408,10 +402,11 @@ class Guess(pydantic.BaseModel):
     ),
     Fault(
         "several-sessions-of-a-class-that-is-not-concurrent",
-        "imports",
+        "concurrency",
         _APP,
-        'env_name="guess_env"',
-        "max_concurrent_envs=5",
+        'app = create_app(GuessEnvironment, env_name="guess_env")',
+        "GuessEnvironment.SUPPORTS_CONCURRENT_SESSIONS = False\n"
+        "app = create_app(GuessEnvironment, max_concurrent_envs=5)",
     ),
     Fault(
         "an-object-in-the-state",
