@@ -22,7 +22,7 @@ from secrets import token_bytes
 from struct import Struct
 from time import monotonic
 
-from .processes import descendants, freeze, resident_bytes, thaw
+from .processes import descendants, freeze, memory_bytes, thaw
 from .sandbox import Launched, Sandbox, remove
 from .settings import Settings
 
@@ -256,8 +256,10 @@ class Interpreter:
                 raise LostError(
                     f"stopped after {limit_s:g} s, the time limit of a step, with all it started", _TIMED_OUT
                 )
+            # While it starts, "its" folder may still be the machine's own.
             if now >= look_at:
-                self._watch(streams)
+                if self.facts:
+                    self._watch(streams)
                 look_at = now + _WATCH_S
             for fd, event in poll.poll(max(0.0, min(deadline, look_at) - now) * 1000):
                 if fd != control:
@@ -338,13 +340,16 @@ class Interpreter:
         self._check_amount(streams)
         limit = self.settings.memory_bytes
         pids = self._pids()
-        if resident_bytes(pids) > limit:
+        if memory_bytes(pids, limit) > limit:
             raise LostError(f"stopped: its processes use more than {limit >> 20} MiB of memory", _KILLED)
         begun = monotonic()
         if begun < self._count_at:
             return
-        root = f"/proc/{pids[0]}/root/tmp" if self._is_wrapped and pids else self._launched.folder
-        if root is not None and _holds_too_much(root, self.settings.disk_bytes, self._is_wrapped):
+        if self._is_wrapped:
+            is_full = _has_too_many_files(pids)
+        else:
+            is_full = _holds_too_much(self._launched.folder or "", self.settings.disk_bytes)
+        if is_full:
             megabytes = self.settings.disk_bytes >> 20
             raise LostError(
                 f"stopped: its folder holds more than {megabytes} MiB or {_MAX_FILES} files, or is too deep",
@@ -390,13 +395,16 @@ def _drain(streams: tuple[_Stream, _Stream]) -> None:
             pass
 
 
-def _holds_too_much(folder: str, max_bytes: int, is_tmpfs: bool) -> bool:
-    if is_tmpfs:
-        # Its bytes are limited by the kernel; what a tmpfs does not limit well is the number of files.
+def _has_too_many_files(pids: list[int]) -> bool:
+    """Whether a private /tmp does, which only its processes see. The kernel limits its bytes by itself."""
+    for pid in pids:
         with suppress(OSError):
-            found = os.statvfs(folder)
+            found = os.statvfs(f"/proc/{pid}/root/tmp")
             return found.f_files - found.f_ffree > _MAX_FILES
-        return False
+    return False
+
+
+def _holds_too_much(folder: str, max_bytes: int) -> bool:
     total = count = 0
     waiting = [folder]
     while waiting:

@@ -8,7 +8,7 @@ import os
 import signal
 from contextlib import suppress
 
-__all__ = ["descendants", "freeze", "resident_bytes", "thaw"]
+__all__ = ["descendants", "freeze", "memory_bytes", "thaw"]
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PASSES = 20
@@ -25,13 +25,15 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def resident_bytes(pids: list[int]) -> int:
-    """The memory that these processes have in use, counting shared pages for each of them."""
-    total = 0
-    for pid in pids:
-        with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/statm", "rb") as file:
-            total += int(file.read().split()[1]) * _PAGE
-    return total
+def memory_bytes(pids: list[int], limit: int) -> int:
+    """The memory that these processes have in use, exactly only where it may be more than `limit`.
+
+    Copies of one process share most of theirs. Counting each share once is a hundred times slower than
+    counting it for everybody, so it is done when the quick count is over the limit, and where the kernel
+    allows it.
+    """
+    quick = sum(_resident_bytes(pid) for pid in pids)
+    return quick if quick <= limit else sum(_proportional_bytes(pid) for pid in pids)
 
 
 def freeze(pids: list[int], of: int) -> None:
@@ -51,6 +53,18 @@ def thaw(pids: list[int]) -> None:
     """Let stopped processes go on."""
     for pid in pids:
         _signal(pid, signal.SIGCONT)
+
+
+def _resident_bytes(pid: int) -> int:
+    with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/statm", "rb") as file:
+        return int(file.read().split()[1]) * _PAGE
+    return 0
+
+
+def _proportional_bytes(pid: int) -> int:
+    with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+        return sum(int(line.split()[1]) * 1024 for line in file if line.startswith(b"Pss:"))
+    return _resident_bytes(pid)
 
 
 def _signal(pid: int, number: int) -> None:

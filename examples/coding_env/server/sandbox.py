@@ -13,7 +13,6 @@ found out by trying it (`choice.py`).
 """
 
 import os
-import random
 import shutil
 import socket
 import subprocess
@@ -24,6 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from secrets import randbelow
 
 from .settings import Settings
 
@@ -271,8 +271,8 @@ def _unused_user() -> int:
     with suppress(OSError, ValueError), open("/proc/self/uid_map", encoding="ascii") as file:
         first, _, count = (int(word) for word in file.readline().split())
         if first == 0 and count > 1 << 31:
-            return random.randrange(1 << 30, (1 << 31) - 1)
-    return random.randrange(61184, 65520)
+            return (1 << 30) + randbelow((1 << 30) - 1)
+    return 61184 + randbelow(65520 - 61184)
 
 
 def _is_below(path: str, folders: Iterable[str]) -> bool:
