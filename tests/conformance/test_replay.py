@@ -36,6 +36,10 @@ def _load() -> list[dict[str, Any]]:
 RECORDED = _load()
 
 
+# The incumbent was recorded without its page, and it has no line to wait in.
+_AS_RECORDED = {"ENABLE_WEB_INTERFACE": "false", "OPENENV_CAPACITY_WAIT_S": "0"}
+
+
 class Servers:
     """Our applications, served one way; each starts when the first case asks for it."""
 
@@ -56,7 +60,7 @@ class Servers:
 
     def _start(self, app: str) -> Dial:
         target = TARGETS[app]
-        name, env = f"{MODULE}:{target.attribute}", dict(target.env)
+        name, env = f"{MODULE}:{target.attribute}", {**_AS_RECORDED, **dict(target.env)}
         if self.way == "in process":
             return self._stack.enter_context(InProcessServer(name, env)).dial
         if self.way == "ASGI under uvicorn":
