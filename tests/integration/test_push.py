@@ -23,6 +23,7 @@ import pytest
 
 from openenv.cli.main import main
 from openenv.version import __version__
+from tests.support.docker import dependency_wheels, docker, engine
 from tests.support.fake_program import fake_program
 from tests.support.hub import TOKEN, Asked, HubStandIn
 from tests.support.peers import ROOT, peer
@@ -336,6 +337,26 @@ def test_what_was_pushed_can_be_installed_without_git_lfs(
         [str(python), "-c", question], cwd=tmp_path, check=True, capture_output=True, text=True
     )
     assert answer.stdout.split() == ["Hi", "EchoEnv"]
+
+
+@pytest.mark.docker
+def test_a_space_builds_from_what_was_pushed(hub: HubStandIn, tmp_path: Path) -> None:
+    """From its root, as the Hub does; without an index, so that it is the runtime that came along."""
+    engine()
+    assert main(["push", str(ROOT / "examples" / "echo_env")]) == 0
+    hub.export(tmp_path / "space", "author/echo_env")
+    shutil.copytree(dependency_wheels(), tmp_path / "space" / "vendor", dirs_exist_ok=True)
+    image = "openenv-test-space:latest"
+    docker(
+        "build", "-q", "-t", image, "--build-arg", "PIP_NO_INDEX=1", str(tmp_path / "space"), timeout_s=300
+    )
+    try:
+        question = "import echo_env, openenv, os; print(openenv.__file__, os.environ['ENABLE_WEB_INTERFACE'])"
+        said = docker("run", "--rm", image, "python", "-c", question).split()
+    finally:
+        docker("rmi", "-f", image)
+    assert "site-packages" in said[0]
+    assert said[1] == "true"
 
 
 # -- secrets --------------------------------------------------------------------------------------
@@ -662,15 +683,15 @@ def test_an_image_is_built_and_pushed_to_a_registry(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Docker builds from the copy, with the base image and the interface that were asked for."""
-    docker = fake_program("docker", tmp_path, monkeypatch)
-    docker.says("build", script='cp Dockerfile "$here/Dockerfile"; ls -A >"$here/listing"')
+    fake = fake_program("docker", tmp_path, monkeypatch)
+    fake.says("build", script='cp Dockerfile "$here/Dockerfile"; ls -A >"$here/listing"')
     assert push_all("--registry", "https://ghcr.io/me/", "-b", "other:1", "--interface") == 0
     tag = "ghcr.io/me/my_env:1.0.0"
-    assert docker.calls == [["build", "-t", tag, "-f", "Dockerfile", "."], ["push", tag]]
+    assert fake.calls == [["build", "-t", tag, "-f", "Dockerfile", "."], ["push", tag]]
     assert (
-        (docker.folder / "Dockerfile").read_text().startswith("FROM other:1\nENV ENABLE_WEB_INTERFACE=true\n")
+        (fake.folder / "Dockerfile").read_text().startswith("FROM other:1\nENV ENABLE_WEB_INTERFACE=true\n")
     )
-    assert {"vendor", "server", "openenv.yaml"} <= set((docker.folder / "listing").read_text().split())
+    assert {"vendor", "server", "openenv.yaml"} <= set((fake.folder / "listing").read_text().split())
     assert f"pushed {tag}" in capsys.readouterr().out
 
 
@@ -678,8 +699,8 @@ def test_an_image_that_cannot_be_pushed_is_one_line(
     push: Push, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Docker's own words were shown above it; ours say what to do."""
-    docker = fake_program("docker", tmp_path, monkeypatch)
-    docker.says("push", code=1)
+    fake = fake_program("docker", tmp_path, monkeypatch)
+    fake.says("push", code=1)
     assert push("--registry", "ghcr.io/me") == 1
     assert "docker login ghcr.io" in capsys.readouterr().err.splitlines()[-1]
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))

@@ -68,7 +68,7 @@ def echo_image() -> str:
     engine()
     with tempfile.TemporaryDirectory(prefix="openenv-image-") as folder:
         context = Path(folder)
-        shutil.copytree(_dependency_wheels(), context / "wheels")
+        shutil.copytree(dependency_wheels(), context / "wheels")
         build_wheel(context / "wheels")
         shutil.copytree(ROOT / "examples" / "echo_env", context / "env")
         return _build("openenv-test-echo:latest", _ECHO, context)
@@ -91,7 +91,7 @@ def example_image(name: str) -> str:
         shutil.copytree(
             ROOT / "examples" / name, context, ignore=shutil.ignore_patterns("__pycache__", ".*_cache")
         )
-        shutil.copytree(_dependency_wheels(), context / "vendor", dirs_exist_ok=True)
+        shutil.copytree(dependency_wheels(), context / "vendor", dirs_exist_ok=True)
         build_wheel(context / "vendor")
         arguments = ["--build-arg", "PIP_NO_INDEX=1", "-f", str(context / "server" / "Dockerfile")]
         return _build(f"openenv-test-{name.replace('_', '-')}:latest", None, context, *arguments)
@@ -138,7 +138,7 @@ def _build(image: str, dockerfile: str | None, context: Path, *arguments: str) -
     return image
 
 
-def _dependency_wheels() -> Path:
+def dependency_wheels() -> Path:
     """What our package needs, for the Python of the image rather than for ours."""
     folder = peers_dir() / f"wheels-cp311-{platform.machine()}"
     if not folder.exists():
