@@ -123,7 +123,7 @@ class Maker {
     }
     const name = `choice-${++lastId}`;
     const inputs = values.map(() => el("input", { type: "radio", name }));
-    const chips = values.map((value, index) => el("label", { class: "chip" }, inputs[index], nameOf(value)));
+    const chips = values.map((value, index) => el("label", { class: "check" }, inputs[index], nameOf(value)));
     const box = el("div", { class: "chips", role: "radiogroup" }, ...chips);
     const read = () => values[inputs.findIndex((input) => input.checked)];
     const write = (value) => inputs.forEach((input, index) => (input.checked = same(values[index], value)));
@@ -155,7 +155,7 @@ class Maker {
     const kind = { "date-time": "datetime-local", date: "date", time: "time" }[schema.format];
     const isLine = schema.format || schema.pattern || schema.maxLength <= 80;
     const isLarge = SEVERAL_LINES.test(place.label ?? "") || /\n/.test(schema.default ?? "");
-    const input = isLine ? textInput(SHAPES[schema.format], kind) : el("textarea", { rows: 1 });
+    const input = isLine ? textInput(schema.format, kind) : el("textarea", { rows: 1 });
     if (kind && kind !== "date") input.step = 1;
     if (isLarge) input.className = "code large";
     const isOptional = kind || place.required === false || place.nullable;
@@ -364,14 +364,10 @@ class Maker {
 
   /** A value or nothing: an empty field is null, or is left out where it may be. */
   nullable(schema, place) {
-    const { default: initial, ...rest } = schema;
-    const control = this.make(initial === null || initial === undefined ? rest : schema, { ...place, nullable: true });
-    const get = () => {
-      const value = control.get();
-      if (value !== undefined) return value;
-      return place.required === false && (initial === null || initial === undefined) ? undefined : null;
-    };
-    return { ...control, get };
+    const { default: initial = null, ...rest } = schema;
+    const control = this.make(initial === null ? rest : schema, { ...place, nullable: true });
+    const nothing = place.required === false && initial === null ? undefined : null;
+    return { ...control, get: () => control.get() ?? nothing };
   }
 
   choiceName(choice, discriminator) {
@@ -399,8 +395,6 @@ class Maker {
     return !schema.type || typeof value === schema.type;
   }
 }
-
-const SHAPES = { uuid: "00000000-0000-0000-0000-000000000000", duration: "PT1M30S", path: "folder/file" };
 
 const isSimple = (schema) => Boolean(schema.enum) || ["string", "integer", "number"].includes(schema.type);
 

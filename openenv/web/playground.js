@@ -120,12 +120,9 @@ async function load() {
     // What is shown and what can be done stand side by side; a conversation has its field below it.
     $("side").prepend($("act"));
   }
-  $("keys").textContent = $("fields").querySelector(".large")
-    ? "Enter sends; in the large field, Ctrl+Enter does."
-    : "Enter sends; in a text, Shift+Enter begins a new line.";
-  const parameters = Object.keys(about.reset.properties ?? {});
-  $("reset-options").open = Boolean(about.reset.required?.length);
-  $("options").hidden = parameters.length === 0 && !about.reset.additionalProperties;
+  const { properties, required, additionalProperties } = about.reset;
+  $("reset-options").open = Boolean(required);
+  $("options").hidden = Object.keys(properties).length === 0 && !additionalProperties;
   redraw();
   document.documentElement.dataset.ready = "true";
   // It makes an environment to ask it, which may take long: nothing waits for it.
@@ -160,13 +157,13 @@ function sessionChanged(isOpen, why) {
 function trouble(text, details) {
   const box = $("trouble");
   box.hidden = !text;
-  box.replaceChildren(...(text ? [el("p", {}, text)] : []));
+  box.replaceChildren(el("p", {}, text));
   if (details) box.append(el("details", {}, el("summary", {}, "Details"), el("pre", { tabindex: "0" }, details)));
 }
 
 /** Ask the server for one thing at a time; says what goes wrong. Gives undefined then. */
 async function ask(text, what, composer) {
-  if (isBusy) return undefined;
+  if (isBusy) return;
   busy(what);
   try {
     const reply = await session.ask(text, what);
@@ -176,7 +173,6 @@ async function ask(text, what, composer) {
     if (!(error instanceof Refused)) throw error;
     const rest = composer ? composer.mark(error.errors) : error.errors;
     trouble([error.message, ...rest.map(({ loc, msg }) => `${loc.join(".")}: ${msg}.`)].join(" "), error.traceback);
-    return undefined;
   } finally {
     busy(null);
   }
@@ -202,40 +198,36 @@ function textOf(composer) {
   try {
     return composer.text();
   } catch (error) {
-    if (error instanceof FieldError) return undefined;
-    throw error;
+    if (!(error instanceof FieldError)) throw error;
   }
 }
 
 async function reset() {
   const data = textOf(options);
-  if (data === undefined) {
-    $("reset-options").open = true;
-    return;
-  }
+  if (data === undefined) return;
   const message = data === "{}" ? '{"type":"reset"}' : `{"type":"reset","data":${data}}`;
   const reply = await ask(message, "reset", options);
-  if (reply === undefined) return;
+  if (!reply) return;
   episode = new Episode();
   $("history").replaceChildren();
   if (isChat) $("shown").replaceChildren();
   await played(episode.add(message, reply));
   if (isChat) action.set({});
-  $("fields").querySelector("input:not([tabindex='-1']), textarea, select")?.focus();
+  $("fields").querySelector("input, textarea, select")?.focus();
 }
 
 async function step(data) {
   if (data === undefined) return;
   const message = `{"type":"step","data":${data}}`;
   const reply = await ask(message, "step", action);
-  if (reply === undefined) return;
+  if (!reply) return;
   await played(episode.add(message, reply));
   if (isChat) action.set({});
 }
 
 async function readState() {
   const reply = await ask('{"type":"state"}', "state");
-  if (reply === undefined) return;
+  if (!reply) return;
   $("state-shown").replaceChildren(showFields(JSON.parse(reply).data));
   $("state-box").hidden = false;
   $("state-box").open = true;
@@ -243,6 +235,7 @@ async function readState() {
 
 /** Show what came of a turn, and ask the environment whether it wants to draw it. */
 async function played(turn) {
+  $("state-box").hidden = true;
   addRow(turn);
   if (isChat) say(turn);
   view(turn);
@@ -282,7 +275,7 @@ function redraw() {
 function snippets() {
   if (!$("snippets").open) return;
   $("python").textContent = pythonFor(episode.turns);
-  $("curl").textContent = curlFor(episode.turns);
+  $("curl").textContent = about.control ? curlFor(episode.turns) : "# In production mode there is no /reset and no /step.";
 }
 
 function addRow(turn) {
@@ -309,7 +302,7 @@ function say(turn) {
     const [text] = Object.values(turn.action);
     $("shown").append(el("div", { class: "bubble mine" }, el("p", { class: "text" }, String(text ?? ""))));
   }
-  const filled = Object.entries(turn.observation).filter(([name, value]) => name !== "metadata" && value !== null && value !== "" && value !== false);
+  const filled = Object.entries(turn.observation).filter(([name, value]) => name !== "metadata" && value);
   const texts = filled.filter(([, value]) => typeof value === "string");
   const body = texts.length === 1 && filled.length <= 2 ? show(texts[0][1], texts[0][0]) : showFields(turn.observation);
   const reward = turn.kind === "step" ? hint(`reward ${numeral(turn.reward)}${turn.done ? ", done" : ""}`) : null;

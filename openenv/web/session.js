@@ -63,13 +63,12 @@ export class Session {
   }
 
   /**
-   * Send one message and give the text of its reply.
+   * Send one message and give the text of its reply. Wait for it before the next.
    * @param {string} text  The message, as JSON.
    * @param {string} what  What it asks for, for people: "step".
    * @throws {Refused} The reply is an error, or there is none.
    */
   async ask(text, what) {
-    if (this.#waiting) throw new Refused("The last call has not been answered yet.");
     const reply = await new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
       if (this.#socket) this.#socket.send(text);

@@ -37,7 +37,7 @@ PAGE_POLICY = (
 # Comments that fill their lines, and indentation: for people, not for browsers. No text in those files
 # spans lines, which a test makes sure of.
 _FOR_PEOPLE = {
-    ".html": re.compile(rb"^[ ]+|^\n", re.MULTILINE),
+    ".html": re.compile(rb"^[ ]*//[^\n]*\n|^[ ]+|^\n", re.MULTILINE),
     ".css": re.compile(rb"^[ ]*/\*.*?\*/\n|^[ ]+|^\n|(?<=[{;:,])[ ]+|[ ]+(?=[{}])", re.MULTILINE | re.DOTALL),
     ".js": re.compile(rb"^[ ]*/\*\*.*?\*/\n|^[ ]*//[^\n]*\n|^[ ]+|^\n", re.MULTILINE | re.DOTALL),
 }

@@ -25,7 +25,6 @@ from openenv.app.routes.assets import EMBEDDERS, TYPES, asset, read, respond_wit
 from openenv.protocol.http11 import Request
 from openenv.schema import Schema
 from openenv.session.runner import environment_class, reset_function
-from openenv.version import __version__
 
 __all__ = ["ROUTES", "reset_schema"]
 
@@ -54,8 +53,6 @@ def about(context: Context, request: Request, respond: Respond) -> Response:
     return json_response(
         {
             "env_name": definition.env_name,
-            "runtime": __version__,
-            "max_concurrent_envs": context.config.max_concurrent_envs,
             "control": context.config.mode != "production",
             "reset": reset_schema(cls),
             "readme": readme(cls),
