@@ -28,9 +28,10 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
@@ -156,8 +157,8 @@ async def run_batch(load: Load, n_sessions: int, watch: bool = False) -> Batch:
     finally:
         if watcher is not None:
             watcher.cancel()
-        # Also of those that failed: a server must be idle again before the next batch.
-        await asyncio.gather(*(client.close() for client in clients))
+    # Also those that failed: a server must be idle again before the next batch.
+    await asyncio.gather(*(client.close() for client in clients))
     return batch
 
 
@@ -274,8 +275,8 @@ def raise_open_files(n_sessions: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def run(load: Load, sizes: Sequence[int], done: list[Summary], watch: bool) -> None:
-    """Run one batch of each size, adding each summary to `done` as soon as it is there."""
+async def run(load: Load, sizes: Sequence[int], keep: Callable[[Summary], None], watch: bool) -> None:
+    """Run one batch of each size; `keep` is given each summary as soon as it is there."""
     for size in sizes:
         # What is measured is the server: no pause of ours may look like one of its own.
         gc.collect()
@@ -284,7 +285,7 @@ async def run(load: Load, sizes: Sequence[int], done: list[Summary], watch: bool
             batch = await run_batch(load, size, watch)
         finally:
             gc.enable()
-        done.append(batch.summary())
+        keep(batch.summary())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -301,29 +302,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     load = Load(url, action, options.steps, options.dialling, options.timeout)
     raise_open_files(max(options.sessions))
     summaries: list[Summary] = []
+
+    def keep(summary: Summary) -> None:
+        # Written each time: whoever gives up on a long run has what was measured by then.
+        summaries.append(summary)
+        if options.json is not None:
+            options.json.write_text(json.dumps(_report(load, summaries), indent=1) + "\n")
+
     interrupted = False
     try:
-        uvloop.run(run(load, options.sessions, summaries, sys.stderr.isatty()))
+        uvloop.run(run(load, options.sessions, keep, sys.stderr.isatty()))
     except KeyboardInterrupt:
         interrupted = True
     print(table(summaries))
-    if options.json is not None:
-        report = {
-            "url": url,
-            "action": asdict(action),
-            "steps": options.steps,
-            "dialling": options.dialling,
-            "time": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
-            "definitions": DEFINITIONS,
-            "batches": [asdict(row) for row in summaries],
-            "largest_batch": largest_carried(summaries),
-        }
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
     if options.plot is not None and summaries:
         options.plot.write_text(draw([asdict(row) for row in summaries], f"{url}, wait {options.wait:g} s"))
     if interrupted:
         return 130
     return 0 if largest_carried(summaries) is not None else 1
+
+
+def _report(load: Load, summaries: Sequence[Summary]) -> dict[str, Any]:
+    return {
+        "url": load.url,
+        "action": asdict(load.action),
+        "steps": load.n_steps,
+        "dialling": load.n_dialling,
+        "time": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+        "definitions": DEFINITIONS,
+        "batches": [asdict(row) for row in summaries],
+        "largest_batch": largest_carried(summaries),
+    }
 
 
 def _parser() -> argparse.ArgumentParser:
