@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import struct
 import subprocess
@@ -302,14 +303,13 @@ class HubStandIn:
         for commit in self.spaces[repo_id].commits:
             for path in folder.iterdir():
                 if path.name != ".git":
-                    _git(folder, "rm", "-q", "-r", "--cached", "--ignore-unmatch", path.name)
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
             for name, content in commit.files.items():
                 path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(_pointer(content) if pointers and name in commit.lfs else content)
-                _git(folder, "add", "-f", "--", name)
+            _git(folder, "add", "-f", "--all", ".")
             _git(folder, "commit", "-q", "--allow-empty", "-m", commit.title)
-        _git(folder, "reset", "-q", "--hard")
         return f"git+file://{folder.resolve()}"
 
     # -- what the server does ---------------------------------------------------------------
