@@ -152,15 +152,15 @@ class StyledEnvironment(ShopEnvironment):
     async def step_async(self, action: Action, timeout_s: Any = None, **kwargs: Any) -> Observation:
         if isinstance(action, CallToolAction):
             thread = "a thread" if threading.current_thread() is not threading.main_thread() else "the loop"
-            return CallToolObservation(tool_name=action.tool_name, result={"ran": action.arguments, "on": thread})
+            return CallToolObservation(
+                tool_name=action.tool_name, result={"ran": action.arguments, "on": thread}
+            )
         if isinstance(action, ListToolsAction):
             return Observation(metadata={"tools": "none"})
         return await super().step_async(action, timeout_s=timeout_s, **kwargs)
 
 
-app = create_app(
-    ShopEnvironment, CallToolAction, CallToolObservation, env_name="shop", max_concurrent_envs=4
-)
+app = create_app(ShopEnvironment, CallToolAction, CallToolObservation, env_name="shop", max_concurrent_envs=4)
 base = create_app(ShopEnvironment, Action, Observation, env_name="base", max_concurrent_envs=4)
 only_sync = create_app(OnlySyncStep, CallToolAction, CallToolObservation, max_concurrent_envs=4)
 styled = create_app(StyledEnvironment, CallToolAction, CallToolObservation, max_concurrent_envs=4)

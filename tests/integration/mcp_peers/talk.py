@@ -1,12 +1,12 @@
 """The same conversation about tools with any server: by step, by JSON-RPC on every carrier, over sessions.
 
-``python talk.py URL`` prints what was answered as JSON, with session ids named by their order.
+In: a server's URL. Out: what was asked and answered, with session ids named by their order.
 """
 
 from __future__ import annotations
 
 import json
-import sys
+import re
 import urllib.request
 from typing import Any
 
@@ -35,6 +35,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("later", {"n": 1}),
 ]
 TIMEOUT_S = 30
+_TOLD = re.compile(r'"result": {"session_id": "([-0-9a-f]{36})"')
 
 
 class Conversation:
@@ -59,8 +60,7 @@ class Conversation:
         return self.post({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
 
     def create(self) -> str:
-        session_id = str(self.rpc("openenv/session/create")["result"]["session_id"])
-        return session_id
+        return str(self.rpc("openenv/session/create")["result"]["session_id"])
 
     def ask(self, socket: Any, message: Any) -> Any:
         socket.send(json.dumps(message) if not isinstance(message, str) else message)
@@ -69,10 +69,9 @@ class Conversation:
         return answer
 
     def _hear(self, asked: Any, answer: Any) -> None:
-        result = answer.get("result")
-        if isinstance(result, dict) and "session_id" in result:
-            self._names.setdefault(result["session_id"], f"<session {len(self._names)}>")
         text = json.dumps([asked, answer])
+        for session_id in _TOLD.findall(text):
+            self._names.setdefault(session_id, f"<session {len(self._names)}>")
         for session_id, name in self._names.items():
             text = text.replace(session_id, name)
         self.heard.append(json.loads(text))
@@ -91,7 +90,12 @@ def by_step(talk: Conversation) -> None:
                 socket,
                 {"type": "step", "data": {"type": "call_tool", "tool_name": name, "arguments": arguments}},
             )
-        for data in ({"tool_name": "basket"}, {"type": "call_tool"}, {"type": "list_tools", "x": 1}, {"type": 7}):
+        for data in (
+            {"tool_name": "basket"},
+            {"type": "call_tool"},
+            {"type": "list_tools", "x": 1},
+            {"type": 7},
+        ):
             talk.ask(socket, {"type": "step", "data": data})
         for _ in range(2):
             data = {"tool_name": "buy", "arguments": {"item": {"name": "milk"}}}
@@ -175,7 +179,3 @@ def heard(url: str, *parts: str) -> dict[str, list[Any]]:
         PARTS[part](talk)
         found[part] = talk.heard
     return found
-
-
-if __name__ == "__main__":
-    print(json.dumps(heard(*sys.argv[1:])))
