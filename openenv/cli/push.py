@@ -469,7 +469,7 @@ def _client(folder: Path, name: str) -> tuple[str, str]:
     """Where the environment's own client class is imported from, and its name."""
     try:
         match = re.search(
-            r"^class (\w+)\(.*\bEnvClient\b", (folder / "client.py").read_text("utf-8"), re.MULTILINE
+            r"^class (\w+)\([^)]*\bEnvClient\b", (folder / "client.py").read_text("utf-8"), re.MULTILINE
         )
     except (OSError, UnicodeDecodeError):
         match = None

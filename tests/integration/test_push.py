@@ -39,7 +39,7 @@ FILES = {
     "README.md": "# Mine\n",
     "server/Dockerfile": "FROM python:3.12-slim\nCOPY . /app/env\nCMD x\n",
     "server/app.py": "app = None\n",
-    "client.py": "class MyEnv(EnvClient[A, B, C]):\n    pass\n",
+    "client.py": "class MyEnv(\n    EnvClient[A, B, C]\n):\n    pass\n",
     "models.py": "",
     # What is ignored here is not uploaded, except what a push puts there itself.
     ".gitignore": "vendor/\n*.whl\nlocal.py\n",
