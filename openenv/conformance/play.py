@@ -354,7 +354,11 @@ class Subject:
 
     @property
     def cls(self) -> type:
-        """The environment's class; makes one to find out where only a function is known."""
+        """The environment's class; makes one to find out where only a function is known.
+
+        Raises:
+            SkippedCheck: The function gives no environment.
+        """
         if self._cls is None:
             factory: Any = self.definition.environment.factory
             while hasattr(factory, "func"):
@@ -363,6 +367,8 @@ class Subject:
                 self._cls = factory
             else:
                 with self.play() as player:
+                    if not player.opened.ok:
+                        raise SkippedCheck("the environment cannot be made")
                     self._cls = type(player.env)
         return self._cls
 
@@ -375,7 +381,9 @@ class Subject:
         """The arguments that `reset` or `step` names; `**` itself if it takes any."""
         function = getattr(self.cls, f"{method}_async", None)
         if function is None or getattr(function, "__module__", "") == "openenv.environment":
-            function = getattr(self.cls, method)
+            function = getattr(self.cls, method, None)
+        if not callable(function):
+            return frozenset()
         parameters = inspect.signature(function).parameters.values()
         return frozenset(
             "**" if parameter.kind is parameter.VAR_KEYWORD else parameter.name for parameter in parameters

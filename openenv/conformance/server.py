@@ -551,9 +551,12 @@ def a_full_server_says_so(server: Server) -> Iterator[Problem]:
     refused: _Reply | None = None
     try:
         for _ in range(server.options.n_sessions):
-            talk = server.open()
-            talks.append(talk)
-            reply = talk.reset(server.options.seed)
+            try:
+                talks.append(server.open())
+            except ClientError as error:
+                refused = _Reply({}, str(error))
+                break
+            reply = talks[-1].reset(server.options.seed)
             if reply.type != "observation":
                 refused = reply
                 talks.pop().close()

@@ -338,7 +338,7 @@ IN_CODE = (
         "never-blocks",
         _ENV,
         "    def step(self, action: Guess) -> Answer:\n",
-        "    NEVER_BLOCKS = True\n\n    def step(self, action: Guess) -> Answer:\n        time.sleep(0.1)\n",
+        "    NEVER_BLOCKS = True\n\n    def step(self, action: Guess) -> Answer:\n        time.sleep(0.06)\n",
         "warning",
     ),
     Fault("the-seed-is-not-used", "seeds-reproduce", _ENV, "random.Random(seed)", "random.Random()"),

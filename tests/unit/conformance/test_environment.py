@@ -155,6 +155,25 @@ def test_an_environment_without_types_is_refused() -> None:
     assert "action_cls" in str(report.errors[0])
 
 
+def test_a_factory_that_fails_is_a_finding() -> None:
+    """Its class is not known then, and the other checks are not made."""
+
+    def make() -> Dice:
+        raise OSError("no display")
+
+    report = check_environment(make, action_cls=Roll, observation_cls=Rolled)
+    assert [(finding.check, finding.got) for finding in report.errors][:1] == [
+        ("opens", "OSError: no display")
+    ]
+    assert len(report.skipped) > 15
+
+    def nothing() -> object:
+        return object()
+
+    report = check_environment(nothing, action_cls=Roll, observation_cls=Rolled)
+    assert "reset-answers" in {finding.check for finding in report.errors}
+
+
 @pytest.mark.parametrize("cls", [LoopEnv, ThreadEnv, AsyncEnv])
 def test_all_ways_to_run_are_played(cls: type) -> None:
     """On the loop, on a thread, awaited: none hangs, and each gives observations."""
