@@ -172,8 +172,12 @@ def main(order):
     if order["sandbox"] == "landlock":
         restrict_files(order["readable"], order["listable"], order["writable"])  # noqa: F821
         facts.append(f"Landlock {landlock_abi()}")  # noqa: F821
-    if order["sandbox"] != "none" and restrict_system_calls(order["sandbox"] == "bwrap"):  # noqa: F821
-        facts.append("seccomp")
+    if order["sandbox"] != "none":
+        if restrict_system_calls(order["sandbox"] == "bwrap"):  # noqa: F821
+            facts.append("seccomp")
+        elif order["sandbox"] == "landlock":
+            # Which leaves sockets, processes and signals to the filter.
+            raise OSError(f"Landlock needs a seccomp filter, and there is none for {os.uname().machine}")
     os.chdir(order["folder"])
     sys.path[:] = [path for path in sys.path if path] + order["packages"]
     sys.argv[:] = [""]

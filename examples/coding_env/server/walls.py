@@ -46,7 +46,10 @@ _REFUSED = {
 # the same user, since Landlock does not watch over attributes of files.
 _REFUSED_ALONE = {
     "fork": 57, "vfork": 58, "tkill": 200, "rt_sigqueueinfo": 129, "rt_tgsigqueueinfo": 297,
-    "pidfd_open": 434, "pidfd_send_signal": 424, "socket": 41,
+    "pidfd_open": 434, "pidfd_send_signal": 424,
+    "socket": 41, "connect": 42, "bind": 49, "listen": 50, "accept": 43, "accept4": 288,
+    "shmat": 30, "shmctl": 31, "semop": 65, "semctl": 66, "semtimedop": 220,
+    "msgsnd": 69, "msgrcv": 70, "msgctl": 71,
     "setpriority": 141, "ioprio_set": 251, "sched_setparam": 142, "sched_setscheduler": 144,
     "sched_setaffinity": 203, "sched_setattr": 314,
     "truncate": 76, "chmod": 90, "fchmodat": 268, "fchmodat2": 452, "chown": 92, "fchown": 93, "lchown": 94,
@@ -57,13 +60,16 @@ _REFUSED_ALONE = {
 
 _AUDIT_ARCH_X86_64 = 0xC000003E
 _X32 = 0x40000000
-_CLONE, _CLONE3, _SOCKET, _IOCTL, _PRCTL, _KILL, _TGKILL, _FCNTL, _PRLIMIT = (
-    56, 435, 41, 16, 157, 62, 234, 72, 302
+_CLONE, _CLONE3, _SOCKET, _SOCKETPAIR, _IOCTL, _PRCTL, _KILL, _TGKILL, _FCNTL, _PRLIMIT = (
+    56, 435, 41, 53, 16, 157, 62, 234, 72, 302
 )  # fmt: skip
 _CLONE_THREAD = 0x10000
 _CLONE_NEW_ANYTHING = 0x7E020000
 _SIGNAL_REQUESTS = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX: signals by way of a file
 _TERMINAL_REQUESTS = (0x5412, 0x541C, 0x8901, 0x8902)  # TIOCSTI, TIOCLINUX, FIOSETOWN, SIOCSPGRP
+# A pair of streams goes nowhere else. Datagrams could be addressed to any socket of the machine's file
+# system.
+_STREAMS = (1, 0x801, 0x80001, 0x80801)  # SOCK_STREAM with or without SOCK_NONBLOCK and SOCK_CLOEXEC
 _FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6: they end at the session's own loopback
 
 _ALLOW, _KILL_PROCESS, _EPERM, _ENOSYS = 0x7FFF0000, 0x80000000, 0x00050001, 0x00050026
@@ -120,6 +126,7 @@ def seccomp_program(has_namespaces, pid):
     else:
         program += only(_KILL, _FIRST, (pid,)) + only(_TGKILL, _FIRST, (pid,))
         program += only(_PRLIMIT, _FIRST, (0, pid)) + never(_FCNTL, _SECOND, _SIGNAL_REQUESTS)
+        program += only(_SOCKETPAIR, _SECOND, _STREAMS)
     return b"".join([*program, op(_RETURN, _ALLOW)])
 
 

@@ -4,7 +4,7 @@ A program says ``ESCAPED`` where it got what it wanted. What every one must leav
 server, other sessions, the machine) is checked by the test, not here. Words in double braces are put in by
 it: ``{{canary}}`` a file that everybody may read, ``{{outside}}`` a folder that everybody may write to,
 ``{{port}}`` a TCP port of the host that listens, ``{{pid}}`` the server, ``{{example}}`` its own files,
-``{{seconds}}`` longer than the time limit.
+``{{mailbox}}`` a datagram socket of the host, ``{{seconds}}`` longer than the time limit.
 """
 
 from __future__ import annotations
@@ -498,6 +498,39 @@ for family, kind, protocol in ((16, 3, 0), (17, 3, 0), (38, 5, 0), (40, 1, 0), (
 def abstract():
     s = socket.socket(socket.AF_UNIX); s.settimeout(1); s.connect("\\0/tmp/.X11-unix/X0")
 attempt(abstract)
+""",
+)
+attack(
+    "datagrams to the machine's own sockets",
+    runs,
+    ATTEMPT
+    + """
+import socket
+def send(kind):
+    one, other = socket.socketpair(socket.AF_UNIX, kind)
+    one.sendto(b"from the sandbox", "{{mailbox}}")
+def connect(kind):
+    one, other = socket.socketpair(socket.AF_UNIX, kind)
+    one.connect("{{mailbox}}"); one.send(b"from the sandbox")
+for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET): attempt(connect, kind)
+# Packets in sequence ignore an address.
+attempt(send, socket.SOCK_STREAM); attempt(send, socket.SOCK_DGRAM)
+""",
+)
+attack(
+    "capabilities that were left over",
+    runs,
+    """
+import ctypes, struct
+# capget, version 3: effective, permitted and inheritable, twice 32 bits each.
+head, sets = ctypes.create_string_buffer(struct.pack("Ii", 0x20080522, 0)), ctypes.create_string_buffer(24)
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.syscall(125, head, sets) != 0: print("ESCAPED capget")
+low = struct.unpack("6I", sets.raw)
+if any(low[i] for i in (0, 1, 3, 4)): print("ESCAPED", low)
+if libc.prctl(39, 0, 0, 0, 0) != 1: print("ESCAPED no_new_privs")
+if libc.prctl(21, 0, 0, 0, 0) != 2: print("ESCAPED seccomp")
+if any(libc.prctl(47, 1, cap, 0, 0) == 1 for cap in range(41)): print("ESCAPED ambient")
 """,
 )
 attack(
