@@ -95,6 +95,15 @@ def test_nothing_is_found_in_our_examples(folder: Path, capsys: pytest.CaptureFi
     assert (report["findings"], report["could_not_run"], code) == ([], None, 0)
 
 
+def test_nothing_is_found_in_what_init_makes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What every new environment starts from keeps the contract, warnings included."""
+    assert main(["init", "new_env", "--output-dir", str(tmp_path)]) == 0
+    capsys.readouterr()
+    (folder,) = (path.parent for path in tmp_path.rglob("openenv.yaml"))
+    code, report = validate(capsys, str(folder), "--strict")
+    assert (report["findings"], report["could_not_run"], code) == ([], None, 0)
+
+
 # -- running servers ------------------------------------------------------------------------
 
 ECHO = "tests.integration.client_peers.echo"
