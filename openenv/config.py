@@ -359,6 +359,38 @@ class Config:
         variable="OPENENV_HIDE_ERRORS",
         flag="--hide-errors",
     )
+    step_deadline_s: float = _knob(
+        0.0,
+        "time that a step may take before its session is given up as broken; 0 sets none",
+        unit="seconds",
+        high=31 * 86400,
+        variable="OPENENV_STEP_DEADLINE_S",
+        flag="--step-deadline-s",
+    )
+    reset_deadline_s: float = _knob(
+        0.0,
+        "the same for a reset",
+        unit="seconds",
+        high=31 * 86400,
+        variable="OPENENV_RESET_DEADLINE_S",
+        flag="--reset-deadline-s",
+    )
+    factory_deadline_s: float = _knob(
+        0.0,
+        "time that making an environment may take before its session is refused; 0 sets none",
+        unit="seconds",
+        high=31 * 86400,
+        variable="OPENENV_FACTORY_DEADLINE_S",
+        flag="--factory-deadline-s",
+    )
+    close_deadline_s: float = _knob(
+        60.0,
+        "time that an environment's close may take before its place is free all the same; 0 sets none",
+        unit="seconds",
+        high=31 * 86400,
+        variable="OPENENV_CLOSE_DEADLINE_S",
+        flag="--close-deadline-s",
+    )
     capacity_wait_s: float = _knob(
         5.0,
         "time that a client waits for a session while all are taken; 0 refuses at once",

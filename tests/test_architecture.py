@@ -108,6 +108,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "server.workers",
         "except Exception",
     ): "the first frame of a forked child: nothing may run on into the parent",
+    ("server.health", "threads"): "counts the threads that there are",
     ("server.reload", "processes"): "names the signals that `server.workers` hands to it",
     ("server.serve", "sockets"): "names the type of what it is given",
     ("client.channel", "sockets"): "names the resolver's error, to say which part of connecting failed",

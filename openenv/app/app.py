@@ -21,7 +21,7 @@ from openenv.app.context import Context, Definition, Respond, Response, detail
 from openenv.app.gate import Gate
 from openenv.app.openapi import make_handler
 from openenv.app.router import Route, Router
-from openenv.app.routes import about, control, docs, mcp, tasks, web
+from openenv.app.routes import about, control, docs, mcp, metrics, tasks, web
 from openenv.app.routes.answers import failure
 from openenv.app.routes.rpc_socket import RpcSocket
 from openenv.app.routes.ws import Peer, SessionSocket
@@ -31,6 +31,7 @@ from openenv.mcp import action_schema_of
 from openenv.models import State
 from openenv.protocol.http11 import Request
 from openenv.schema import infer_types, schema_of
+from openenv.session.meter import Meter
 from openenv.session.pool import Capacity
 from openenv.session.runner import EnvironmentSpec, environment_class
 
@@ -43,6 +44,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/reset", control.reset, control=True),
     Route("POST", "/step", control.step, control=True),
     Route("GET", "/state", control.state, control=True),
+    Route("GET", "/metrics", metrics.metrics, public=False),
     Route("GET", "/schema", about.schema),
     Route("GET", "/metadata", about.metadata),
     Route("POST", "/mcp", mcp.post),
@@ -96,7 +98,13 @@ class App:
         """What the code said of the server's knobs, for `config.resolve`."""
         return {"max_concurrent_envs": self.max_concurrent_envs, "mode": self._mode}
 
-    def start(self, config: Config, capacity: Capacity, loop: asyncio.AbstractEventLoop) -> Context:
+    def start(
+        self,
+        config: Config,
+        capacity: Capacity,
+        loop: asyncio.AbstractEventLoop,
+        meter: Meter | None = None,
+    ) -> Context:
         """Make the context that a worker serves with. Call it once per worker, on its loop.
 
         Raises:
@@ -104,7 +112,7 @@ class App:
         """
         effective_capacity(config.max_concurrent_envs, self.concurrent, self.environment_name)
         routes = [row for row in ROUTES if _is_served(row, config)]
-        context = Context(self.definition, _router(routes), config, capacity, loop)
+        context = Context(self.definition, _router(routes), config, capacity, loop, meter)
         context.gate = Gate(config, frozenset(row.path for row in routes if _is_open(row.path)))
         return context
 

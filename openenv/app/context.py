@@ -11,8 +11,10 @@ from openenv.codec import encode
 from openenv.config import Config
 from openenv.protocol.http11 import Request
 from openenv.schema import Schema, jsonable
+from openenv.session.meter import Meter
 from openenv.session.pool import Capacity, SessionPool
 from openenv.session.runner import EnvironmentSpec, Mailbox, StatelessCalls
+from openenv.session.session import Deadlines
 
 if TYPE_CHECKING:
     from openenv.app.gate import Gate
@@ -75,6 +77,12 @@ class Context:
         config: The settled knobs.
         capacity: Where sessions get their slots.
         loop: The running loop.
+        meter: Counts for this worker; None for one of its own.
+
+    Attributes:
+        rows: Gives the cells of every worker's meter.
+        n_gone: Gives how many workers are gone.
+        trouble: What keeps the server from working as it should, in words, or None.
     """
 
     def __init__(
@@ -84,7 +92,12 @@ class Context:
         config: Config,
         capacity: Capacity,
         loop: asyncio.AbstractEventLoop,
+        meter: Meter | None = None,
     ) -> None:
+        self.meter = meter or Meter()
+        self.rows: Callable[[], list[memoryview]] = lambda: [self.meter.cells]
+        self.n_gone: Callable[[], int] = lambda: 0
+        self.trouble: str | None = None
         mailbox = Mailbox(loop)
         spec = replace(definition.environment, debug=config.debug, hide_errors=config.hide_errors)
         self.definition = definition
@@ -92,7 +105,22 @@ class Context:
         self.config = config
         self.capacity = capacity
         self.loop = loop
-        self.pool = SessionPool(spec, capacity, loop, mailbox, config.capacity_wait_s, config.max_waiting)
+        deadlines = Deadlines(
+            config.step_deadline_s or None,
+            config.reset_deadline_s or None,
+            config.factory_deadline_s or None,
+            config.close_deadline_s or None,
+        )
+        self.pool = SessionPool(
+            spec,
+            capacity,
+            loop,
+            mailbox,
+            config.capacity_wait_s,
+            config.max_waiting,
+            self.meter,
+            deadlines,
+        )
         self.stateless = StatelessCalls(spec, mailbox, loop)
         self.openapi: bytes | None = None
         self.gate: Gate | None = None

@@ -39,6 +39,7 @@ from openenv.protocol.websocket import (
     text_frame,
 )
 from openenv.server.handover import Neighbours
+from openenv.server.health import Health
 from openenv.session.runner import PENDING, StepNow
 from openenv.version import __version__
 
@@ -55,6 +56,9 @@ _GATHER_BYTES: Final = 64 * 1024
 
 # A body has body_timeout_s for each piece of this size, so that a byte now and then is not enough.
 _PIECE_BYTES: Final = 16 * 1024
+
+# How often each worker looks whether the server is well.
+_LOOK_S: Final = 1.0
 
 # How long a peer whose request was refused may go on sending before it is cut off.
 _LINGER_S: Final = 1.0
@@ -83,6 +87,7 @@ class Connections:
     ) -> None:
         self.app = app
         self.neighbours = neighbours
+        self.meter = context.meter
         self.context = context
         self.config = config
         self.loop = loop
@@ -96,6 +101,9 @@ class Connections:
             1.0, config.head_timeout_s / 4, config.body_timeout_s / 4, config.keep_alive_s / 4
         )
         self._sweeper = loop.call_later(self._sweep_s, self._sweep)
+        self._health = Health(context, _LOOK_S)
+        self._looker = loop.call_later(_LOOK_S, self._look)
+        self._health.look(0)
         self._pinger: asyncio.TimerHandle | None = None
         if config.ping_interval_s:
             self._pinger = loop.call_later(config.ping_interval_s, self._ping)
@@ -128,6 +136,10 @@ class Connections:
             connection.check_time(now)
         self._sweeper = self.loop.call_later(self._sweep_s, self._sweep)
 
+    def _look(self) -> None:
+        self._looker = self.loop.call_later(_LOOK_S, self._look)
+        self._health.look(len(self.http) + len(self.websockets))
+
     def _ping(self) -> None:
         """Ping whoever has been silent since the last time, a slice per turn of the loop."""
         self._ping_some(list(self.websockets))
@@ -157,6 +169,7 @@ class Connections:
     def close(self) -> None:
         """Stop the clock."""
         self._sweeper.cancel()
+        self._looker.cancel()
         for timer in (self._pinger, self._lessor):
             if timer is not None:
                 timer.cancel()
@@ -337,6 +350,7 @@ class HttpConnection(asyncio.Protocol):
         if not keep_alive:
             self._closing = True
         self._since = self._shared.loop.time()
+        self._shared.meter.count_response(response.status)
         return serialize_response(
             response.status,
             response.headers,
@@ -477,10 +491,11 @@ class WebSocketConnection(asyncio.Protocol):
         "_answered",
         "_heard",
         "_is_between",
+        "_n_received",
+        "_n_sent",
         "_paused",
         "_shared",
         "_socket",
-        "_spoke",
         "_spoke_at",
         "_timer",
         "_transport",
@@ -500,8 +515,9 @@ class WebSocketConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._heard = True
         self._answered = True
-        # For the lease: whether a message came since the last look, and when the last one is known to have.
-        self._spoke = True
+        # Bytes of messages since the last look; for the lease, when there were any at a look.
+        self._n_received = 0
+        self._n_sent = 0
         self._spoke_at = shared.loop.time()
         self._paused = False
         self.is_writable = True
@@ -517,6 +533,7 @@ class WebSocketConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._settle_bytes()
         socket, self._socket = self._socket, None
         if socket is not None:
             socket.lost()
@@ -528,11 +545,12 @@ class WebSocketConnection(asyncio.Protocol):
         if step_now is not None and self._is_between and self.is_writable:
             action = plain_step(data)
             if action is not None:
-                self._spoke = True
                 try:
                     frame = step_now(action, observation_frame)
                 except Exception as error:
                     frame = self._frame_of_error(error)
+                self._n_received += len(data)
+                self._n_sent += len(frame)
                 self._transport.write(frame)
                 return
         socket = self._socket
@@ -548,7 +566,7 @@ class WebSocketConnection(asyncio.Protocol):
         size = 0
         events = self._ws.receive_data(data)
         if events:  # a pong is none
-            self._spoke = True
+            self._n_received += len(data)
         for event in events:
             if type(event) is bytes:
                 reply = socket.receive(event)
@@ -574,7 +592,9 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _write(self, out: list[bytes]) -> None:
         if out:
-            self._transport.write(b"".join(out))
+            data = b"".join(out)
+            self._n_sent += len(data)
+            self._transport.write(data)
 
     def _close_received(self, event: CloseReceived, socket: SessionSocket) -> None:
         if event.code in _FAILURES:
@@ -602,7 +622,9 @@ class WebSocketConnection(asyncio.Protocol):
     def send(self, reply: bytes) -> None:
         """Send one text message."""
         if self._ws.is_open:
-            self._transport.write(text_frame(reply))
+            frame = text_frame(reply)
+            self._n_sent += len(frame)
+            self._transport.write(frame)
 
     def close(self, code: int) -> None:
         """Start the closing handshake, or answer the client's."""
@@ -647,10 +669,18 @@ class WebSocketConnection(asyncio.Protocol):
             self._answered = False
             self._transport.write(self._ws.send_ping())
 
+    def _settle_bytes(self) -> bool:
+        """Have the meter know of the bytes since the last time; whether a message came."""
+        meter = self._shared.meter
+        n_received, self._n_received = self._n_received, 0
+        n_sent, self._n_sent = self._n_sent, 0
+        meter.count("received_bytes", n_received)
+        meter.count("sent_bytes", n_sent)
+        return n_received > 0
+
     def check_lease(self, oldest: float, lease_s: float) -> None:
         """End the session if no message came since `oldest`, a time of the loop."""
-        if self._spoke:
-            self._spoke = False
+        if self._settle_bytes():
             self._spoke_at = self._shared.loop.time()
         elif self._spoke_at < oldest and self._socket is not None:
             self._socket.expire(lease_s)

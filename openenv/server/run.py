@@ -24,6 +24,7 @@ from openenv.server.capacity import SharedCapacity
 from openenv.server.handover import Handover, Neighbours, rescue
 from openenv.server.listener import Claim, claim, raise_open_files_limit, tls_context
 from openenv.server.logs import configure_logging
+from openenv.server.scoreboard import Scoreboard
 from openenv.server.serve import serve_sockets
 from openenv.server.workers import Supervisor, WorkerMain
 from openenv.session.pool import Capacity, LocalCapacity
@@ -153,6 +154,7 @@ def _run_workers(
     n_slots = Supervisor.n_slots(config.workers)
     capacity = SharedCapacity(config.max_concurrent_envs or 1, n_slots)
     handover = Handover(n_slots) if Handover.is_possible() else None
+    scoreboard = Scoreboard(n_slots)
     addresses.listen()
 
     def main(start: WorkerMain) -> int:
@@ -161,10 +163,13 @@ def _run_workers(
         served = app
         if start.fresh and reimport is not None:
             served = _checked(reimport(), app)
-        return serve_worker(served, config, addresses, capacity, start, neighbours=neighbours)
+        return serve_worker(
+            served, config, addresses, capacity, start, neighbours=neighbours, scoreboard=scoreboard
+        )
 
     def gone(slot: int) -> None:
         capacity.clear(slot)
+        scoreboard.keep(slot)
         if handover is not None:
             rescue(capacity, handover, slot)
 
@@ -188,6 +193,7 @@ def serve_worker(
     start: WorkerMain,
     on_ready: Callable[[], None] = _nothing,
     neighbours: Neighbours | None = None,
+    scoreboard: Scoreboard | None = None,
 ) -> int:
     """Serve in a forked worker: say when it is ready, stop when its leash is gone."""
 
@@ -206,6 +212,7 @@ def serve_worker(
         ssl_context=tls_context(config),
         stop_fd=start.leash_fd,
         neighbours=neighbours,
+        scoreboard=scoreboard,
     )
 
 

@@ -22,6 +22,8 @@ from openenv.config import Config
 from openenv.protocol.http11 import format_date
 from openenv.server.connection import Connections
 from openenv.server.handover import Given, Neighbours
+from openenv.server.scoreboard import Scoreboard
+from openenv.session.meter import Meter
 from openenv.session.pool import Capacity
 
 __all__ = ["serve_sockets"]
@@ -45,6 +47,7 @@ def serve_sockets(
     ssl_context: ssl.SSLContext | None = None,
     stop_fd: int | None = None,
     neighbours: Neighbours | None = None,
+    scoreboard: Scoreboard | None = None,
 ) -> int:
     """Serve until told to stop.
 
@@ -57,12 +60,15 @@ def serve_sockets(
         ssl_context: Serves TLS.
         stop_fd: Draining also starts when this becomes readable, or its other end is closed.
         neighbours: The server's other workers, if there are any.
+        scoreboard: Where all workers count; None counts in this process.
 
     Returns:
         0 after a drain, whether or not something had to be cut off; 1 after a second signal.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(app, sockets, config, on_ready, capacity, ssl_context, stop_fd, neighbours))
+        return runner.run(
+            _serve(app, sockets, config, on_ready, capacity, ssl_context, stop_fd, neighbours, scoreboard)
+        )
 
 
 async def _serve(
@@ -74,9 +80,14 @@ async def _serve(
     ssl_context: ssl.SSLContext | None,
     stop_fd: int | None,
     neighbours: Neighbours | None,
+    scoreboard: Scoreboard | None,
 ) -> int:
     loop = asyncio.get_running_loop()
-    context = app.start(config, capacity, loop)
+    meter = None if scoreboard is None else Meter(scoreboard.row(capacity.slot))
+    context = app.start(config, capacity, loop, meter)
+    if scoreboard is not None:
+        context.rows = scoreboard.rows
+        context.n_gone = lambda: scoreboard.n_gone
     connections = Connections(app, context, config, loop, _date, neighbours)
     adopter = None if neighbours is None else _Adopter(connections, neighbours)
     stop = asyncio.Event()

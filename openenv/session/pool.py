@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from openenv.errors import SessionCapacityError, SessionError, SessionNotFoundError
+from openenv.session.meter import Meter
 from openenv.session.runner import EnvironmentSpec, Mailbox, OnDone, Runner, WorkThread
-from openenv.session.session import Session, SessionState
+from openenv.session.session import Deadlines, Session, SessionState
 
 __all__ = ["Capacity", "LocalCapacity", "SessionPool", "Ticket", "slot_of"]
 
@@ -92,6 +93,7 @@ class Ticket:
 
     until: float
     on_place: Callable[[bool], None]
+    since: float
 
 
 class SessionPool:
@@ -104,6 +106,11 @@ class SessionPool:
         mailbox: The loop's.
         wait_s: Seconds that somebody may wait for a place, >= 0.
         max_waiting: How many may wait.
+        meter: Counts for this worker.
+        deadlines: Of the environments' methods.
+
+    Attributes:
+        meter: As given.
     """
 
     def __init__(
@@ -114,7 +121,11 @@ class SessionPool:
         mailbox: Mailbox,
         wait_s: float = 0.0,
         max_waiting: int = 1,
+        meter: Meter | None = None,
+        deadlines: Deadlines | None = None,
     ) -> None:
+        self.meter = meter or Meter()
+        self._deadlines = deadlines or Deadlines()
         self._spec = spec
         self._capacity = capacity
         self._loop = loop
@@ -156,11 +167,20 @@ class SessionPool:
         if not has_place and (self._line or not self._capacity.try_acquire()):
             raise self.full()
         try:
-            session = Session(self._make_runner, self._spec.action, self._loop, self._closed, self._make_id())
+            session = Session(
+                self._make_runner,
+                self._spec.action,
+                self._loop,
+                self._closed,
+                self._make_id(),
+                self.meter,
+                self._deadlines,
+            )
         except RuntimeError as error:  # the machine gives no more threads
             self._capacity.release()
             raise self.full(f"Server cannot start a session: {error}") from error
         self._sessions[session.id] = session
+        self.meter.count("sessions_opened")
         return session, session.open(on_done)
 
     def _make_id(self) -> str:
@@ -183,7 +203,8 @@ class SessionPool:
         """
         if self._wait_s <= 0 or len(self._line) >= self._max_waiting:
             return None
-        ticket = Ticket(self._loop.time() + self._wait_s, on_place)
+        now = self._loop.time()
+        ticket = Ticket(now + self._wait_s, on_place, now)
         self._line.append(ticket)
         if self._looker is None:
             self._looker = self._loop.call_later(_LOOK_S, self._look)
@@ -206,7 +227,9 @@ class SessionPool:
 
     def _give_places(self) -> None:
         while self._line and self._capacity.try_acquire():
-            self._line.popleft().on_place(True)
+            ticket = self._line.popleft()
+            self.meter.observe("wait", self._loop.time() - ticket.since)
+            ticket.on_place(True)
 
     def get(self, session_id: str) -> Session:
         """The session of that id.
@@ -248,6 +271,7 @@ class SessionPool:
         for session in list(self._sessions.values()):
             idle = session.shared and session.id not in self._attached and session.used_at < oldest
             if idle and session.state is not SessionState.RUNNING:
+                self.meter.count("sessions_expired")
                 logger.info("session %s: nobody asked for %g s, closed", session.id, lease_s)
                 self.close(session)
 
@@ -312,12 +336,24 @@ class SessionPool:
         self._check_empty()
 
     def _make_runner(self, name: str) -> Runner:
-        return Runner(self._spec, self._mailbox, self._loop, name, self._shared)
+        return Runner(self._spec, self._mailbox, self._loop, name, self._shared, self.meter)
+
+    def show(self) -> None:
+        """Have the meter say how many sessions there are in which state, and how many wait for one."""
+        n_in: dict[SessionState, int] = dict.fromkeys(SessionState, 0)
+        for session in self._sessions.values():
+            n_in[session.state] += 1
+        for state, n_sessions in n_in.items():
+            if state is not SessionState.CLOSED:
+                self.meter.show(f"sessions.{state.value}", n_sessions)
+        self.meter.show("waiting", len(self._line))
+        self.meter.settle()
 
     def _closed(self, session: Session) -> None:
         if self._sessions.pop(session.id, None) is None:
             return
         self._attached.discard(session.id)
+        self.meter.count("sessions_closed")
         self._capacity.release()
         self._give_places()
         for call in self._when_closed.pop(session.id, ()):

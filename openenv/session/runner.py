@@ -28,11 +28,13 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
+from time import perf_counter
 from typing import Any, Final
 
 from openenv.environment import Environment, plain_place
 from openenv.errors import AuthorError, EnvironmentFactoryError, OpenEnvError, SchemaError
 from openenv.schema import Schema, dump_state
+from openenv.session.meter import SAMPLED, Meter
 
 __all__ = [
     "PENDING",
@@ -281,17 +283,27 @@ def _step(
         raise _author_error(error, "step", spec) from error
 
 
-def _stepper(env: Any, spec: EnvironmentSpec) -> StepNow:
-    """`_step` of one environment, without keywords."""
+def _stepper(env: Any, spec: EnvironmentSpec, meter: Meter) -> StepNow:
+    """`_step` of one environment, without keywords; counted, and timed now and then."""
     action = spec.action
 
     def step_now(data: Any, finish: Finish) -> Any:
+        n_steps = meter.n_steps = meter.n_steps + 1
+        if not n_steps % SAMPLED:
+            return timed(data, finish)
         try:
             return finish(env.step(action.load(data)))
         except SchemaError:
             raise
         except _AUTHOR_RAISED as error:
             raise _author_error(error, "step", spec) from error
+
+    def timed(data: Any, finish: Finish) -> Any:
+        begun_at = perf_counter()
+        try:
+            return _step(env, spec, action.load, data, None, finish)
+        finally:
+            meter.observe("step", perf_counter() - begun_at, SAMPLED)
 
     return step_now
 
@@ -343,9 +355,21 @@ class Runner:
         mailbox: The loop's.
         loop: The running loop.
         thread: A thread to share, else one of its own is started where one is needed.
+        meter: Counts the steps that run on the loop.
     """
 
-    __slots__ = ("_held", "_loop", "_plan", "_shared", "_spec", "_task", "_thread", "env", "step_now")
+    __slots__ = (
+        "_held",
+        "_loop",
+        "_meter",
+        "_plan",
+        "_shared",
+        "_spec",
+        "_task",
+        "_thread",
+        "env",
+        "step_now",
+    )
 
     def __init__(
         self,
@@ -354,8 +378,10 @@ class Runner:
         loop: asyncio.AbstractEventLoop,
         name: str,
         shared: WorkThread | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._spec = spec
+        self._meter = meter or Meter()
         self._loop = loop
         self._shared = shared is not None
         self._thread = shared
@@ -409,7 +435,7 @@ class Runner:
         self.env = env
         self._plan = _plan_of(type(env))
         if self._thread is None and not self._plan.step.is_async:
-            self.step_now = _stepper(env, self._spec)
+            self.step_now = _stepper(env, self._spec, self._meter)
 
     def reset(self, kwargs: dict[str, Any], finish: Finish, on_done: OnDone) -> Any:
         """Call `reset` with those of the keywords that it takes."""

@@ -17,10 +17,11 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from openenv.errors import (
     AuthorError,
+    EnvironmentFactoryError,
     OpenEnvError,
     SessionBrokenError,
     SessionError,
@@ -28,9 +29,10 @@ from openenv.errors import (
     StepTimeoutError,
 )
 from openenv.schema import Schema
+from openenv.session.meter import Meter
 from openenv.session.runner import PENDING, Finish, OnDone, Runner, StepNow
 
-__all__ = ["TRANSITIONS", "Session", "SessionState"]
+__all__ = ["TRANSITIONS", "Deadlines", "Session", "SessionState"]
 
 logger = logging.getLogger("openenv.session")
 
@@ -56,6 +58,18 @@ TRANSITIONS: Final[dict[SessionState, frozenset[SessionState]]] = {
 _READY, _RUNNING = SessionState.READY, SessionState.RUNNING
 
 
+class Deadlines(NamedTuple):
+    """Seconds that calls of an environment may take; None: as long as they take."""
+
+    step: float | None = None
+    reset: float | None = None
+    factory: float | None = None
+    close: float | None = None
+
+
+_NONE = Deadlines()
+
+
 class Session:
     """One environment and who may call it when. Made by `SessionPool.open`.
 
@@ -71,8 +85,12 @@ class Session:
 
     __slots__ = (
         "_action",
+        "_asked_at",
+        "_deadlines",
         "_loop",
         "_make_runner",
+        "_meter",
+        "_method",
         "_on_closed",
         "_on_done",
         "_runner",
@@ -93,7 +111,14 @@ class Session:
         loop: asyncio.AbstractEventLoop,
         on_closed: Callable[[Session], None],
         session_id: str | None = None,
+        meter: Meter | None = None,
+        deadlines: Deadlines = _NONE,
     ) -> None:
+        self._meter = meter or Meter()
+        self._deadlines = deadlines
+        # The call under way, for the meter: `step` or `reset` and when it was made, else an empty name.
+        self._method = "factory"
+        self._asked_at = loop.time()
         self.id = session_id or str(uuid.uuid4())
         self.used_at = loop.time()
         self.state = SessionState.STARTING
@@ -129,19 +154,44 @@ class Session:
             self._fail_open()
             raise
         if result is not PENDING:
-            self._move(SessionState.READY)
+            self._ready()
             self._on_done = None
+        elif self._deadlines.factory is not None:
+            self._timer = self._loop.call_later(self._deadlines.factory, self._overrun_factory)
         return result
+
+    def _ready(self) -> None:
+        self._move(SessionState.READY)
+        self._meter.observe("factory", self._loop.time() - self._asked_at)
+
+    def _overrun_factory(self) -> None:
+        """Whoever waits is refused and the place is free; what the factory makes at last is closed."""
+        self._timer = None
+        if self.state is not SessionState.STARTING:
+            return
+        on_done, self._on_done = self._on_done, None
+        self._meter.count("overruns")
+        self._move(SessionState.CLOSED)
+        self._refuse_turns()
+        self._on_closed(self)
+        assert on_done is not None
+        limit_s = self._deadlines.factory
+        on_done(
+            None, EnvironmentFactoryError("factory", f"The environment was not made within {limit_s:g} s")
+        )
 
     def _opened(self, result: Any, error: BaseException | None) -> None:
         on_done, self._on_done = self._on_done, None
         if self.state is SessionState.CLOSED:  # whoever waited has gone; close() left this to us
             self._close_runner()
             return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if error is not None:
             self._fail_open()
         else:
-            self._move(SessionState.READY)
+            self._ready()
         assert on_done is not None
         on_done(result, error)
         if self._waiting:
@@ -178,14 +228,18 @@ class Session:
             return self._reset_anew(kwargs, finish, on_done, timeout_s)
         if self.state is not _READY:
             self._refuse()
-        if timeout_s is not None:
+        self._meter.count("resets")
+        limit_s = _sooner(timeout_s, self._deadlines.reset)
+        if limit_s is not None:
             return self._ask_in_time(
-                lambda done: self._runner.reset(kwargs, finish, done), "reset", timeout_s, on_done
+                lambda done: self._runner.reset(kwargs, finish, done), "reset", limit_s, on_done
             )
+        asked_at = self._loop.time()
         result = self._runner.reset(kwargs, finish, self._finished)
         if result is PENDING:
-            self.state = _RUNNING
-            self._on_done = on_done
+            self._wait_for("reset", on_done)
+        else:
+            self._meter.observe("reset", self._loop.time() - asked_at)
         return result
 
     def step(self, data: Any, finish: Finish, on_done: OnDone, timeout_s: float | None = None) -> Any:
@@ -197,22 +251,28 @@ class Session:
         """
         if self.state is not _READY:
             self._refuse()
-        if timeout_s is None:
-            if self.step_now is not None:
-                return self.step_now(data, finish)
-        else:
-            kwargs = {"timeout_s": timeout_s}
+        if timeout_s is None and self.step_now is not None:
+            return self.step_now(data, finish)
+        self._meter.n_steps += 1
+        limit_s = _sooner(timeout_s, self._deadlines.step)
+        if limit_s is not None:
+            kwargs = None if timeout_s is None else {"timeout_s": timeout_s}
             return self._ask_in_time(
                 lambda done: self._runner.step(self._action.load, data, kwargs, finish, done),
                 "step",
-                timeout_s,
+                limit_s,
                 on_done,
             )
         result = self._runner.step(self._action.load, data, None, finish, self._finished)
         if result is PENDING:
-            self.state = _RUNNING
-            self._on_done = on_done
+            self._wait_for("step", on_done)
         return result
+
+    def _wait_for(self, method: str, on_done: OnDone) -> None:
+        self.state = _RUNNING
+        self._on_done = on_done
+        self._method = method
+        self._asked_at = self._loop.time()
 
     def read_state(self, finish: Finish, on_done: OnDone) -> Any:
         """Read the environment's state. Arguments, result and errors as of `reset`."""
@@ -307,6 +367,9 @@ class Session:
             self._timer = None
         if self.state is not _RUNNING:  # answered by its deadline, or closed meanwhile
             return
+        if self._method:
+            self._meter.observe(self._method, self._loop.time() - self._asked_at)
+            self._method = ""
         self.state = _READY
         on_done, self._on_done = self._on_done, None
         assert on_done is not None
@@ -326,8 +389,7 @@ class Session:
 
         result = ask(finished)
         if result is PENDING:
-            self.state = _RUNNING
-            self._on_done = on_done
+            self._wait_for(method, on_done)
             self._timer = self._loop.call_later(timeout_s, self._overrun, method, timeout_s)
         elif self._loop.time() - started_at > timeout_s:
             # It ran on the loop and is over: late, but nothing is left running.
@@ -339,6 +401,8 @@ class Session:
         if self.state is not _RUNNING:
             return
         self._move(SessionState.BROKEN)
+        self._meter.count("overruns")
+        self._method = ""
         on_done, self._on_done = self._on_done, None
         logger.warning(
             "session %s: %s did not answer within %g s",
@@ -399,13 +463,30 @@ class Session:
     def _close_runner(self) -> None:
         try:
             if self._runner.close(self._runner_closed) is PENDING:
+                if self._deadlines.close is not None:
+                    self._timer = self._loop.call_later(self._deadlines.close, self._overrun_close)
                 return
         except AuthorError as error:
             self._runner_closed(None, error)
             return
         self._runner_closed(None, None)
 
+    def _overrun_close(self) -> None:
+        """An environment that does not end must not hold its place for ever."""
+        self._timer = None
+        self._meter.count("overruns")
+        logger.warning(
+            "session %s: close() did not return within %g s; its place is free all the same",
+            self.id,
+            self._deadlines.close,
+            extra={"session_id": self.id},
+        )
+        self._on_closed(self)
+
     def _runner_closed(self, result: Any, error: BaseException | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._log_close(result, error)
         self._on_closed(self)
 
@@ -417,6 +498,12 @@ class Session:
                 exc_info=error.__cause__ or error,
                 extra={"session_id": self.id},
             )
+
+
+def _sooner(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
 
 
 def _ignore(result: Any, error: BaseException | None) -> None:

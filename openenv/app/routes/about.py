@@ -16,8 +16,10 @@ _METADATA_KEYS = ("name", "description", "readme_content", "version", "author", 
 
 
 def health(context: Context, request: Request, respond: Respond) -> Response:
-    """Whether the server answers."""
-    return _HEALTHY
+    """Whether the server answers, and whether it does so in time."""
+    if context.trouble is None:
+        return _HEALTHY
+    return json_response({"status": "degraded", "reason": context.trouble})
 
 
 def metadata(context: Context, request: Request, respond: Respond) -> Any:

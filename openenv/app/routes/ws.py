@@ -303,6 +303,7 @@ class SessionSocket:
             self._ended = True
             self._set_busy()
             self._context.loop.call_soon(self._close_session)
+        self._context.meter.count_error(error.code or "OTHER")
         return self._serialize_error(error)
 
     def _serialize_error(self, error: OpenEnvError) -> bytes:
