@@ -20,14 +20,13 @@ import pytest
 from openenv import CallToolAction, CallToolObservation, MCPToolClient
 from openenv.errors import ConnectError, RemoteError
 from tests.integration.mcp_peers import talk
-from tests.integration.mcp_peers.record import CONVERSATIONS, TRANSCRIPT
+from tests.integration.mcp_peers.record import CONVERSATIONS, TRANSCRIPT, target
 from tests.support.peers import ROOT, peer
 from tests.support.server import Server, serve, serve_incumbent
 
 pytestmark = pytest.mark.peer
 
 HERE = Path(__file__).parent / "mcp_peers"
-FAST = "tests.integration.mcp_peers.fast"
 NATIVE = "tests.integration.mcp_peers.native:app"
 
 
@@ -35,13 +34,15 @@ NATIVE = "tests.integration.mcp_peers.native:app"
 def serve_fast(name: str) -> Iterator[Server]:
     """One of the FastMCP environments, on our server."""
     env = {"TEST_NATIVE": "1", "PYTHONPATH": str(ROOT)}
-    with serve(f"{FAST}:{name}", env=env, python=peer("fastmcp")) as server:
+    with serve(target(name), env=env, python=peer("fastmcp")) as server:
         yield server
 
 
 @pytest.mark.parametrize("name", CONVERSATIONS)
 def test_every_answer_about_tools_is_the_incumbents(name: str) -> None:
-    """By step, by JSON-RPC over HTTP and on sockets, in sessions, with every kind of tool and failure."""
+    """By step, by JSON-RPC over HTTP and on sockets, in sessions, with every kind of tool and failure; and
+    what the Task API says.
+    """
     with TRANSCRIPT.open(encoding="utf-8") as recorded:
         lines = [line for line in map(json.loads, recorded) if line["app"] == name]
     with serve_fast(name) as server:
@@ -118,7 +119,7 @@ def test_each_stock_client_has_an_environment_of_its_own(stock: dict[str, Any]) 
 @pytest.fixture(scope="module", params=["ours", "the incumbent's"])
 def shop(request: pytest.FixtureRequest) -> Iterator[Server]:
     """The same environment on either server."""
-    serving = serve_fast("app") if request.param == "ours" else serve_incumbent(f"{FAST}:app")
+    serving = serve_fast("app") if request.param == "ours" else serve_incumbent(target("app"))
     with serving as server:
         yield server
 

@@ -13,15 +13,22 @@ from tests.integration.mcp_peers import talk
 from tests.support.server import serve_incumbent
 
 TRANSCRIPT = Path(__file__).parent / "transcript.jsonl"
-ENVIRONMENTS = "tests.integration.mcp_peers.fast"
+PACKAGE = "tests.integration.mcp_peers"
 CONVERSATIONS: dict[str, tuple[str, ...]] = {
     "app": ("step", "post", "session", "socket"),
     "base": ("step",),
     "only_sync": ("step",),
     "styled": ("step", "post", "session"),
     "narrow": ("few",),
+    "tasked:app": ("tasks",),
+    "tasked:few": ("tasks",),
 }
 """Which parts of the conversation are had with which environment."""
+
+
+def target(name: str) -> str:
+    """``module:attribute`` of an environment; they are in ``fast.py`` unless they say otherwise."""
+    return f"{PACKAGE}.{name if ':' in name else f'fast:{name}'}"
 
 
 def main() -> None:
@@ -29,7 +36,7 @@ def main() -> None:
     for name, parts in CONVERSATIONS.items():
         answers = []
         for _ in range(2):
-            with serve_incumbent(f"{ENVIRONMENTS}:{name}") as incumbent:
+            with serve_incumbent(target(name)) as incumbent:
                 answers.append(talk.heard(incumbent.url, *parts))
         if json.dumps(answers[0]) != json.dumps(answers[1]):
             raise SystemExit(f"{name} does not answer the same every time")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -58,6 +59,20 @@ class Conversation:
 
     def rpc(self, method: str, **params: Any) -> Any:
         return self.post({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+
+    def http(self, method: str, path: str, value: Any = None) -> bytes:
+        body = None if method == "GET" else json.dumps(value).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, body, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+                status, text = response.status, response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                status, text = error.code, error.read()
+        answer = json.loads(text) if text.startswith((b"{", b"[")) else text.decode()
+        self.heard.append([[method, path, value], {"status": status, "body": answer}])
+        return bytes(text)
 
     def create(self) -> str:
         return str(self.rpc("openenv/session/create")["result"]["session_id"])
@@ -168,7 +183,42 @@ def by_few(talk: Conversation) -> None:
     talk.rpc("openenv/session/close", session_id=first)
 
 
-PARTS = {"step": by_step, "post": by_post, "session": by_session, "socket": by_socket, "few": by_few}
+TASK_BODIES: list[tuple[str, Any]] = [
+    *(
+        ("tasks", body)
+        for body in ({"split": "test"}, {"split": "missing"}, {"split": "broken"}, {}, [], None)
+    ),
+    ("tasks", {"split": 3}),
+    ("tasks", {"split": "test", "more": 1}),
+    ("num_tasks", {"split": "test"}),
+    ("num_tasks", {"split": None}),
+    *(("task", {"split": "test", "index": index}) for index in (0, 2, 3, -1, "1", 1.0, 1.5, None, True)),
+    ("task", {"split": "test"}),
+    *(("task_range", {"split": "test", **bounds}) for bounds in ({}, {"start": 2}, {"stop": 2})),
+    ("task_range", {"split": "test", "start": "1", "stop": -1}),
+    ("task_range", {"split": "test", "start": "x"}),
+]
+
+
+def by_tasks(talk: Conversation) -> None:
+    """The Task API."""
+    (name,) = json.loads(talk.http("GET", "/list_environments"))
+    for path in (f"/{name}/splits", f"/{name.upper()}/splits", "/nobody/splits"):
+        talk.http("GET", path)
+    for method, body in TASK_BODIES:
+        talk.http("POST", f"/{name}/{method}", body)
+    talk.http("POST", "/nobody/task", {"split": "a", "index": 0})
+    talk.http("GET", f"/{name}/tasks")
+
+
+PARTS = {
+    "step": by_step,
+    "post": by_post,
+    "session": by_session,
+    "socket": by_socket,
+    "few": by_few,
+    "tasks": by_tasks,
+}
 
 
 def heard(url: str, *parts: str) -> dict[str, list[Any]]:
