@@ -1,4 +1,4 @@
-"""The application: `openenv serve`, `uvicorn server.app:app`, or `server` once installed."""
+"""The server: `uv run server`, `openenv serve` or `uvicorn server.app:app`."""
 
 from openenv import create_app
 
