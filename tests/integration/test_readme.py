@@ -35,12 +35,19 @@ def write_named_blocks(folder: Path) -> list[str]:
 
 def test_the_environment_and_its_clients_run_as_they_stand(tmp_path: Path) -> None:
     """The command serves the environment, and each client prints what the README says it prints."""
-    environment_file, *clients = write_named_blocks(tmp_path)
-    assert (environment_file, clients) == ("counter.py", ["play.py", "train.py"])
+    names = write_named_blocks(tmp_path)
+    assert names == ["counter.py", "play.py", "train.py", "shop.py", "agent.py"]
     command = next(block for block in blocks("bash") if block.startswith("openenv serve "))
-    target = command.split()[2]
+    printed = blocks("text")
+    run_clients(tmp_path, command.split()[2], {"play.py": printed[0], "train.py": printed[1]})
+    assert "`openenv serve shop.py:Shop`" in README
+    run_clients(tmp_path, "shop.py:Shop", {"agent.py": printed[2]})
+
+
+def run_clients(tmp_path: Path, target: str, clients: dict[str, str]) -> None:
+    """Serve a target and run each client against it; it prints what it should."""
     with serve(target, env={"PYTHONPATH": str(ROOT)}, cwd=tmp_path) as server:
-        for client, printed in zip(clients, blocks("text"), strict=True):
+        for client, printed in clients.items():
             text = (tmp_path / client).read_text()
             assert "localhost:8000" in text
             (tmp_path / client).write_text(text.replace("localhost:8000", f"127.0.0.1:{server.port}"))
