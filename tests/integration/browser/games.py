@@ -61,7 +61,8 @@ class Noughts(Environment[Mark, Position, State]):
         readme = (
             "---\ntitle: Noughts\n---\n# Noughts\n\nA *small* game with **two** players, see "
             "[the rules](https://example.org/rules) or [not](javascript:alert(1)).\n\n- nine squares\n"
-            "- three in a row\n  - or a column\n\n| move | reward |\n|---|---|\n| win | 1 |\n| lose | -1 |\n\n"
+            "- three in a row\n  - or a column\n\n"
+            "| move | reward |\n|---|---|\n| win | 1 |\n| lose | -1 |\n\n"
             "```python\nresult = client.step({})\n```\n\n<script>window.hacked = true</script>\n"
         )
         return EnvironmentMetadata(
@@ -127,7 +128,9 @@ class Noughts(Environment[Mark, Position, State]):
         pixel = {"X": [200, 40, 30], "O": [30, 80, 200], " ": [235, 235, 235]}
         picture = [
             [
-                [120, 120, 120] if y % 8 == 0 or x % 8 == 0 else pixel[self.cells[min(y // 8, 2)][min(x // 8, 2)]]
+                [120, 120, 120]
+                if y % 8 == 0 or x % 8 == 0
+                else pixel[self.cells[min(y // 8, 2)][min(x // 8, 2)]]
                 for x in range(25)
             ]
             for y in range(25)
@@ -148,7 +151,9 @@ class DrawnNoughts(Noughts):
 
     def render_web(self, observation: dict[str, Any]) -> str:
         """The moves as HTML, with a script that must not run and a picture that must not load."""
-        moves = "".join(f"<li style='color:teal'>{html.escape(str(move))}</li>" for move in observation["moves"])
+        moves = "".join(
+            f"<li style='color:teal'>{html.escape(str(move))}</li>" for move in observation["moves"]
+        )
         return (
             f"<h3 style='margin:0'>Drawn: {html.escape(observation['said'])}</h3><ol id='moves'>{moves}</ol>"
             "<script>parent.postMessage({hacked: true}, '*')</script>"

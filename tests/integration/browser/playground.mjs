@@ -1,5 +1,5 @@
 // Plays on `/web` in a headless Chromium and prints what was seen as one JSON object, by scenario.
-// Usage: node playground.mjs PACKAGES CHROMIUM FOLDER PLAN, where PLAN is [[SCENARIO, URL, PID of the server], ...]
+// Usage: node playground.mjs PACKAGES CHROMIUM FOLDER PLAN, where PLAN is [[SCENARIO, URL, PID of the server, LABEL], ...]
 // as JSON. Pictures and downloads go to FOLDER. Two scenarios run at a time, the first one on its own.
 import { mkdirSync, readFileSync } from "node:fs";
 import { createServer, request as ask } from "node:http";
@@ -44,6 +44,12 @@ function scenariosFor(said, url, pid, folder) {
     const page = await context.newPage();
     page.setDefaultTimeout(15000);
     page.on("request", (request) => said.requests.push(request.url()));
+    page.on("requestfailed", (request) => {
+      // What a policy has stopped was not sent.
+      if (!/csp|BLOCKED_BY/.test(request.failure().errorText)) return;
+      said.requests.splice(said.requests.indexOf(request.url()), 1);
+      said.blocked.push(request.url());
+    });
     page.on("websocket", (socket) => {
       said.requests.push(socket.url());
       socket.on("framesent", ({ payload }) => said.sent.push(String(payload)));
@@ -239,6 +245,18 @@ function scenariosFor(said, url, pid, folder) {
       said.faults = await page.locator(".wrong:not([hidden], :empty)").allInnerTexts();
     },
 
+    /** That it works at all. */
+    async brief() {
+      const page = await open();
+      await reset(page);
+      await page.getByRole("spinbutton", { name: "Row" }).fill("1");
+      await page.getByRole("spinbutton", { name: "Column" }).fill("1");
+      await page.keyboard.press("Enter");
+      await waitFor(page, "#said", "Step 1:");
+      await page.locator("#snippets summary").click();
+      said.curl = await page.locator("#curl").textContent();
+    },
+
     /** Two visitors at once. */
     async tabs() {
       const [first, second] = [await open(), await open()];
@@ -394,9 +412,9 @@ function scenariosFor(said, url, pid, folder) {
   };
 }
 
-async function run([scenario, url, pid]) {
-  const said = { requests: [], problems: [], sent: [], received: [] };
-  const folder = join(top, scenario);
+async function run([scenario, url, pid, label = scenario]) {
+  const said = { requests: [], blocked: [], problems: [], sent: [], received: [] };
+  const folder = join(top, label);
   mkdirSync(folder, { recursive: true });
   const began = performance.now();
   try {
@@ -405,7 +423,7 @@ async function run([scenario, url, pid]) {
     said.failure = error.stack;
   }
   said.seconds = (performance.now() - began) / 1000;
-  return [scenario, said];
+  return [label, said];
 }
 
 const [first, ...rest] = JSON.parse(plan);
