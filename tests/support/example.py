@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.docker import BASE_IMAGE, BUILD_TIMEOUT_S, LABEL, build_wheel, docker, engine, uv
-from tests.support.peers import ROOT, peer
+from tests.support.peers import ROOT, peer, peers_dir
 
 EXAMPLES = ROOT / "examples"
 STOCK_PLAY = ROOT / "tests" / "integration" / "stock" / "play.py"
@@ -119,19 +123,8 @@ def build_image(name: str, image: str, more: Mapping[str, Path] | None = None) -
         shutil.copytree(EXAMPLES / name, context, ignore=_LEFT_OUT)
         for place, source in (more or {}).items():
             shutil.copytree(source, context / place)
-        vendor = context / "vendor"
-        vendor.mkdir()
-        _run(
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "-q",
-            "-w",
-            str(vendor),
-            str(build_wheel(vendor)),
-            str(context),
-        )
+        shutil.copytree(_dependency_wheels(name), context / "vendor")
+        build_wheel(context / "vendor")
         docker(
             *(
                 "build",
@@ -148,6 +141,22 @@ def build_image(name: str, image: str, more: Mapping[str, Path] | None = None) -
         )
     docker("image", "prune", "-f", "--filter", f"label={LABEL}")
     return image
+
+
+def _dependency_wheels(name: str) -> Path:
+    """What an example and our package need, as wheels; kept, because it is the longest part of an image."""
+    wanted = set()
+    for project in (ROOT, EXAMPLES / name):
+        dependencies = tomllib.loads((project / "pyproject.toml").read_text())["project"]["dependencies"]
+        wanted |= {one for one in dependencies if not one.startswith("openenv-runtime")}
+    digest = sha256("\n".join(sorted(wanted)).encode()).hexdigest()[:12]
+    folder = peers_dir() / f"wheels-{name}-{platform.machine()}-{digest}"
+    if not folder.exists():
+        with tempfile.TemporaryDirectory(dir=peers_dir()) as fresh:
+            _run(sys.executable, "-m", "pip", "wheel", "-q", "-w", f"{fresh}/wheels", *sorted(wanted))
+            with suppress(OSError):  # another test process was quicker
+                Path(fresh, "wheels").rename(folder)
+    return folder
 
 
 def _run(*command: str) -> None:
