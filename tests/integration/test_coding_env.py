@@ -282,6 +282,7 @@ def test_a_step_that_is_too_slow_shows_what_it_had_printed(place: tuple[Server, 
 def test_what_a_step_left_running_stands_still_between_steps(place: tuple[Server, Path]) -> None:
     """A thread goes on with the next step, and costs nothing in between."""
     server, _ = place
+    eventually(lambda: below(server.process.pid) == [], "the end of earlier sessions")
     with session(server.url) as client:
         run(client, "import threading\nn = 0\ndef spin():\n    global n\n    while True: n += 1\n"
                     "threading.Thread(target=spin, daemon=True).start()")  # fmt: skip
