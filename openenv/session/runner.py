@@ -606,7 +606,8 @@ class Runner:
         except _AUTHOR_RAISED as error:
             self._forget(task)
             wrapped = _author_error(error, method, self._spec)
-            wrapped.__cause__ = error
+            if wrapped is not error:
+                wrapped.__cause__ = error
             on_done(None, wrapped)
         else:
             self._forget(task)
