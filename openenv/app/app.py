@@ -44,6 +44,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/reset", control.reset, control=True),
     Route("POST", "/step", control.step, control=True),
     Route("GET", "/state", control.state, control=True),
+    Route("DELETE", "/session", control.close, control=True, public=False),
     Route("GET", "/metrics", metrics.metrics, public=False),
     Route("GET", "/schema", about.schema),
     Route("GET", "/metadata", about.metadata),
@@ -156,7 +157,9 @@ class App:
             if "session_id" not in request.query:
                 return None
             return parse_qs(request.query).get("session_id", [None])[0]
-        return mcp.session_id_of(request) if request.path == "/mcp" else None
+        if request.path == "/mcp":
+            return mcp.session_id_of(request)
+        return request.header(control.SESSION_HEADER)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The same answers under an ASGI server; its workers do not share their capacity."""
@@ -188,7 +191,7 @@ def _is_served(row: Route, config: Config) -> bool:
 
 def _is_open(path: str) -> bool:
     """Whether a route wants no token: it says nothing of the environment."""
-    return path in ("/", "/health", "/web", "/web/") or (
+    return path in ("/", "/health", "/web", "/web/", "/web/frame") or (
         path.startswith("/web/") and path.endswith((".js", ".css"))
     )
 

@@ -1,25 +1,35 @@
-"""Stateless control: `POST /reset`, `POST /step`, `GET /state`.
+"""Control over HTTP: `POST /reset`, `POST /step`, `GET /state`, and `DELETE /session`.
 
 Each call has an environment of its own, made for it and closed after it, so a step over HTTP never
 sees what a reset over HTTP did. Reference: wire.md sections 3 and 4.
+
+Who wants a session over HTTP says so with a header: `POST /reset` with `Openenv-Session: new` opens one, and
+its response carries the session's id in the same header; calls with that id are calls of that session.
+It holds a place in the server's capacity until `DELETE /session`, or until its lease ends.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from openenv.app.context import JSON, Context, Respond, Response, json_response
+from openenv.app.context import JSON, Context, Respond, Response, detail, json_response
 from openenv.app.routes.answers import failure, respond_later
 from openenv.app.routes.bodies import BodyRefused, decode_body, load_body, load_value
-from openenv.errors import AuthorError, OpenEnvError
+from openenv.errors import AuthorError, OpenEnvError, SessionCapacityError, SessionNotFoundError
 from openenv.models import Model, field
 from openenv.protocol.http11 import Request
 from openenv.schema import dump_observation, schema_of
+from openenv.session.runner import PENDING, OnDone
+from openenv.session.session import Session
 
-__all__ = ["RESET_REQUEST", "STEP_REQUEST", "reset", "state", "step"]
+__all__ = ["RESET_REQUEST", "SESSION_HEADER", "STEP_REQUEST", "close", "reset", "state", "step"]
+
+SESSION_HEADER = "openenv-session"
+NEW_SESSION = "new"
 
 # The commonest confusion of the field, made visible: this answer came from no session.
-_STATELESS = (*JSON, ("openenv-session", "none"))
+_STATELESS = (*JSON, (SESSION_HEADER, "none"))
 
 
 class ResetRequest(Model, extra="allow"):
@@ -53,6 +63,16 @@ def reset(context: Context, request: Request, respond: Respond) -> Any:
         _, kwargs = load_body(request, RESET_REQUEST, required=False)
     except BodyRefused as refusal:
         return refusal.response
+    session_id = _session_of(request)
+    if session_id == NEW_SESSION:
+        return _reset_new(context, kwargs, respond)
+    if session_id is not None:
+        return _in_session(
+            context,
+            session_id,
+            respond,
+            lambda session, done: session.reset(kwargs, _finish_observation, done),
+        )
     return respond_later(respond, lambda done: context.stateless.reset(kwargs, _finish_observation, done))
 
 
@@ -73,12 +93,98 @@ def step(context: Context, request: Request, respond: Respond) -> Any:
         return failure(error)
     except Exception as error:
         return failure(AuthorError(str(error), "step", type(error).__name__))
+    session_id = _session_of(request)
+    if session_id is not None:
+        timeout_s = kwargs.get("timeout_s")
+        return _in_session(
+            context,
+            session_id,
+            respond,
+            lambda session, done: session.step(action, _finish_observation, done, timeout_s),
+        )
     return respond_later(respond, lambda done: context.stateless.step(action, kwargs, _finish_step, done))
 
 
 def state(context: Context, request: Request, respond: Respond) -> Any:
     """The state of a fresh environment."""
+    session_id = _session_of(request)
+    if session_id is not None:
+        return _in_session(
+            context, session_id, respond, lambda session, done: session.read_state(json_response, done)
+        )
     return respond_later(respond, lambda done: context.stateless.state(json_response, done))
+
+
+def close(context: Context, request: Request, respond: Respond) -> Any:
+    """Close the session that `Openenv-Session` names; answered once its place is free."""
+    session_id = _session_of(request)
+    if session_id is None:
+        return detail(400, f"The header {SESSION_HEADER} is missing: it names the session to close")
+    try:
+        session = context.pool.find(session_id)
+    except SessionNotFoundError as error:
+        return failure(error)
+    closed = json_response({"closed": True}, 200, _headers_of(session.id))
+    if context.pool.close_detached(session, lambda: respond(closed)):
+        return PENDING
+    return json_response({"closed": False, "closing": True}, 202, _headers_of(session.id))
+
+
+def _session_of(request: Request) -> str | None:
+    """What the header says; "none" is what stateless answers say of themselves."""
+    said = request.header(SESSION_HEADER)
+    return None if said == "none" else said
+
+
+def _headers_of(session_id: str) -> tuple[tuple[str, str], ...]:
+    return (*JSON, (SESSION_HEADER, session_id))
+
+
+def _in_session(
+    context: Context, session_id: str, respond: Respond, ask: Callable[[Session, OnDone], Any]
+) -> Any:
+    """Make a call of a session, after those that are under way, and answer with its id."""
+    try:
+        session = context.pool.find(session_id)
+    except SessionNotFoundError as error:
+        return failure(error)
+
+    def named(response: Response) -> Response:
+        return response._replace(headers=_headers_of(session_id))
+
+    result = respond_later(
+        lambda late: respond(named(late)),
+        lambda done: session.in_turn(lambda own: ask(session, own), done),
+    )
+    return result if result is PENDING else named(result)
+
+
+def _reset_new(context: Context, kwargs: dict[str, Any], respond: Respond) -> Any:
+    """Open a session and reset it."""
+
+    def answer() -> Any:
+        return _in_session(
+            context, session.id, respond, lambda own, done: own.reset(kwargs, _finish_observation, done)
+        )
+
+    def opened(result: Any, error: BaseException | None) -> None:
+        response = answer() if error is None else _refused(context, error)
+        if response is not PENDING:
+            respond(response)
+
+    try:
+        session, result = context.pool.open(opened)
+    except OpenEnvError as error:
+        return _refused(context, error)
+    context.pool.share(session)
+    return PENDING if result is PENDING else answer()
+
+
+def _refused(context: Context, error: BaseException) -> Response:
+    response = failure(error)
+    if isinstance(error, SessionCapacityError) and error.retry_after_s is not None:
+        return response._replace(headers=(*response.headers, ("retry-after", str(error.retry_after_s))))
+    return response
 
 
 def _finish_observation(observation: Any) -> Response:
