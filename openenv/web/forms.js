@@ -92,7 +92,7 @@ class Maker {
 
   /** A group of controls under one title. */
   group(schema, place, ...children) {
-    const wrong = el("p", { class: "wrong", hidden: true, tabindex: "-1" });
+    const wrong = el("p", { class: "wrong", hidden: true });
     const legend = place.label ? el("legend", {}, schema.title, optional(schema, place)) : null;
     const note = schema.description && place.label ? hint(schema.description) : null;
     const box = el(place.label ? "fieldset" : "div", { class: "group" }, legend, note, ...children, wrong);
@@ -118,7 +118,7 @@ class Maker {
     // What may be left out needs a way back to nothing, which radio buttons have not.
     if (values.length > 6 || (isOptional && indexOf(schema.default) < 0)) {
       const options = values.map((value, index) => el("option", { value: index }, nameOf(value)));
-      const choice = el("select", {}, el("option", { value: -1 }, isOptional ? "–" : "choose …"), ...options);
+      const choice = el("select", {}, el("option", { value: -1 }, "–"), ...options);
       return this.leaf(schema, place, choice, () => values[choice.value], (value) => (choice.value = indexOf(value)));
     }
     const name = `choice-${++lastId}`;

@@ -6,7 +6,7 @@
 import { el } from "./forms.js";
 
 const INLINE = /(`+)(.+?)\1(?!`)|!?\[((?:[^[\]]|\[[^\]]*\])*)\]\(<?((?:[^\s()>]|\([^\s()]*\))+)>?(?:\s+"[^"]*")?\)|<(https?:[^\s>]+)>|(\*\*|__)(?=\S)(.+?)\6|([*_])(?=\S)(.+?\S?)\8(?!\w)/;
-const BLOCK = /^(\s*(?:[-*+]|\d+[.)])\s|#{1,6}\s|```|~~~|>|\|)/;
+const BLOCK = /^(\s*(?:[-*+]|\d+[.)])\s|#{1,6}\s|```|>|\|)/;
 
 /** @param {string} text @returns {DocumentFragment} */
 export function renderMarkdown(text) {
@@ -23,7 +23,7 @@ export function renderMarkdown(text) {
 function block(lines, at) {
   const line = lines[at];
   if (!line.trim()) return [null, at + 1];
-  const fence = /^\s*(```+|~~~+)/.exec(line);
+  const fence = /^\s*(```+)/.exec(line);
   if (fence) {
     let end = at + 1;
     while (end < lines.length && !lines[end].trim().startsWith(fence[1])) end++;

@@ -3,7 +3,7 @@
 import { curlFor, download, Episode, plot, pythonFor } from "./episode.js";
 import { el, FieldError, hint, makeControl } from "./forms.js";
 import { renderMarkdown } from "./markdown.js";
-import { Refused, Session } from "./session.js";
+import { access, Refused, Session } from "./session.js";
 import { show, showFields } from "./show.js";
 
 const MAX_ROWS = 500; // of the history; the download has them all
@@ -95,7 +95,8 @@ let frame = null;
 
 async function load() {
   const answer = async (path) => {
-    const response = await fetch(path);
+    const response = await fetch(path, access.token ? { headers: { authorization: `Bearer ${access.token}` } } : {});
+    if (response.status === 401) return askToken();
     if (!response.ok) throw new Error(`${path} is answered with status ${response.status}`);
     return response.json();
   };
@@ -103,10 +104,10 @@ async function load() {
   try {
     [about, schemas] = await Promise.all([answer("web/about.json"), answer("schema")]);
   } catch (error) {
-    trouble(`The environment is not described: ${error.message}. Load the page again once it is.`);
+    trouble(`The environment is not described: ${error.message}. Load the page again.`);
     $("reset").disabled = true;
-    return;
   }
+  if (!schemas) return;
   title(about.env_name);
   action = new Composer(schemas.action, $("fields"), "Action");
   options = new Composer(about.reset, $("reset-fields"), "Reset parameters");
@@ -127,6 +128,18 @@ async function load() {
   document.documentElement.dataset.ready = "true";
   // It makes an environment to ask it, which may take long: nothing waits for it.
   answer("metadata").then(introduce, () => introduce({}));
+}
+
+function askToken() {
+  const input = el("input", { type: "password", "aria-label": "Token" });
+  const onsubmit = (event) => {
+    event.preventDefault();
+    access.token = input.value;
+    trouble("");
+    load();
+  };
+  trouble("This server wants a token.");
+  $("trouble").append(el("form", { onsubmit, class: "row" }, input, el("button", {}, "Go on")));
 }
 
 function title(name) {

@@ -5,7 +5,7 @@ import { el, hint } from "./forms.js";
 const MAX_ROWS = 200;
 const MAX_DEPTH = 6;
 const IMAGE = /^data:image\/(png|jpeg|gif|webp|bmp|svg\+xml)[;,]/;
-const BARE_IMAGES = { iVBORw0KGgo: "png", "/9j/": "jpeg", R0lGOD: "gif" };
+const BARE_IMAGES = { iVBORw0KGgo: "png", "/9j/": "jpeg" };
 const ESCAPE = /\x1b\[([\d;]*)([A-Za-z])/g;
 
 const isRecord = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
@@ -56,9 +56,8 @@ function* ansi(text) {
   let style = {};
   const rest = (to) => {
     const span = el(style.bold ? "b" : "span", {}, text.slice(at, to));
-    const [front, back] = style.inverse ? [style.back ?? "Canvas", style.front ?? "CanvasText"] : [style.front, style.back];
-    if (front) span.style.color = front;
-    if (back) span.style.background = back;
+    span.style.color = style.front;
+    span.style.background = style.back;
     return span;
   };
   for (const match of text.matchAll(ESCAPE)) {
@@ -78,8 +77,7 @@ function restyle(before, codes) {
     const side = { 3: "front", 9: "front", 4: "back", 10: "back" }[tens];
     if (code === 0) style = {};
     else if (code === 1 || code === 22) style.bold = code === 1;
-    else if (code === 7 || code === 27) style.inverse = code === 7;
-    else if (side) style[side] = ones < 8 ? `var(--ansi-${ones})` : ones === 8 ? extended(codes) : null;
+    else if (side) style[side] = ones < 8 ? `var(--ansi-${ones})` : ones === 8 ? extended(codes) : "";
   }
   return style;
 }
@@ -112,8 +110,7 @@ function isPicture(rows) {
 
 function draw(rows, name) {
   const [height, width] = [rows.length, rows[0].length];
-  const title = `${name || "picture"}, ${width} by ${height} pixels`;
-  const canvas = el("canvas", { width, height, role: "img", "aria-label": title, title });
+  const canvas = el("canvas", { width, height, role: "img", "aria-label": `${name} ${width} × ${height}` });
   const pixels = new Uint8ClampedArray(4 * width * height);
   let at = 0;
   for (const pixel of rows.flat()) {

@@ -43,6 +43,7 @@ def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         ("broken", "broken", f"{GAMES}:Broken", {}),
         ("drawn", "drawn", f"{GAMES}:DrawnNoughts", {}),
         ("prefix", "prefix", f"{GAMES}:Noughts", {}),
+        ("token", "token", f"{GAMES}:DrawnNoughts", {"OPENENV_TOKEN": "s3cret+/~?"}),
         ("brief", "production", f"{GAMES}:Noughts", {"OPENENV_MODE": "production"}),
     ]
     with ExitStack() as stack:
@@ -361,6 +362,13 @@ def test_it_works_in_production_mode(play: dict[str, Any]) -> None:
     assert "no /reset" in saw(play, "production")["curl"]
 
 
+def test_a_token_is_asked_for_and_not_kept(play: dict[str, Any]) -> None:
+    """It goes with requests and the WebSocket, and into no cookie or storage."""
+    seen = saw(play, "token")
+    assert "wants a token" in seen["asked"]
+    assert seen["kept"] == ["", 0, 0]
+
+
 def test_it_works_under_an_asgi_server(play: dict[str, Any]) -> None:
     """The same handlers, behind uvicorn."""
     assert "curl" in saw(play, "asgi")["curl"]
@@ -380,7 +388,7 @@ def test_no_request_leaves_the_origin(play: dict[str, Any]) -> None:
 
 def test_nothing_is_complained_about_in_the_console(play: dict[str, Any]) -> None:
     """No error, no refused policy, but for those that a scenario is about."""
-    about_errors = {"drawn", "broken", "lost"}
+    about_errors = {"drawn", "broken", "lost", "token"}
     found = {label: seen["problems"] for label, seen in play.items() if label not in about_errors}
     assert {label: problems for label, problems in found.items() if problems} == {}
 

@@ -39,7 +39,7 @@ async function tabTo(page, selector) {
 
 /** What is common to the pages of one scenario; `said` collects what is seen. */
 function scenariosFor(said, url, pid, folder) {
-  async function open(options = {}, address = `${url}/web`) {
+  async function open(options = {}, address = `${url}/web`, ready = "html[data-ready]") {
     const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options });
     const page = await context.newPage();
     page.setDefaultTimeout(15000);
@@ -59,7 +59,7 @@ function scenariosFor(said, url, pid, folder) {
     page.on("pageerror", (error) => said.problems.push(String(error)));
     // A machine on which containers come and go changes its network, which ends what Chromium is loading.
     await page.goto(address).catch(() => page.goto(address));
-    await page.locator("html[data-ready]").waitFor({ state: "attached" });
+    await page.locator(ready).waitFor({ state: "attached" });
     return page;
   }
 
@@ -255,6 +255,21 @@ function scenariosFor(said, url, pid, folder) {
       await waitFor(page, "#said", "Step 1:");
       await page.locator("#snippets summary").click();
       said.curl = await page.locator("#curl").textContent();
+    },
+
+    /** A server that wants a token: asked for in the page, never kept. */
+    async token() {
+      const page = await open({}, `${url}/web`, "#trouble input");
+      said.asked = await text(page, "#trouble");
+      await page.locator("#trouble input").fill("wrong");
+      await page.keyboard.press("Enter");
+      await page.locator("#trouble input").filter({ hasNotText: "x" }).waitFor();
+      await page.locator("#trouble input").fill("s3cret+/~?");
+      await page.keyboard.press("Enter");
+      await page.locator("html[data-ready]").waitFor({ state: "attached" });
+      await reset(page);
+      await page.frameLocator("#drawn iframe").locator("h3").waitFor();
+      said.kept = await page.evaluate(() => [document.cookie, localStorage.length, sessionStorage.length]);
     },
 
     /** Two visitors at once. */
