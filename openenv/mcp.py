@@ -57,6 +57,7 @@ from openenv.tools import (
 
 __all__ = [
     "MCP_TOOL_CALL_TIMEOUT",
+    "NATIVE_TYPES",
     "RESERVED_TOOL_NAMES",
     "CallToolAction",
     "CallToolObservation",
@@ -175,7 +176,7 @@ class ToolTypes(NamedTuple):
     CallToolObservation: Any
 
 
-_NATIVE = ToolTypes(
+NATIVE_TYPES = ToolTypes(
     Action,
     Observation,
     Tool,
@@ -185,7 +186,9 @@ _NATIVE = ToolTypes(
     ListToolsObservation,
     CallToolObservation,
 )
-_families: list[ToolTypes] = [_NATIVE]
+"""The classes of this module."""
+
+_families: list[ToolTypes] = [NATIVE_TYPES]
 
 
 def register_tool_types(family: ToolTypes) -> None:
@@ -315,7 +318,7 @@ class MCPEnvironment(Environment[Any, Any, Any]):
         ImportError: The server is FastMCP's and ``fastmcp`` is not installed.
     """
 
-    tool_types: ClassVar[ToolTypes] = _NATIVE
+    tool_types: ClassVar[ToolTypes] = NATIVE_TYPES
     _mode: str | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -19,15 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from openenv.client.client import EnvClient
 from openenv.client.payloads import dump_action
 from openenv.errors import OpenEnvError, RemoteError, SessionNotFoundError
-from openenv.mcp import (
-    CallToolAction,
-    CallToolObservation,
-    ListToolsAction,
-    ListToolsObservation,
-    Tool,
-    ToolError,
-    ToolErrorType,
-)
+from openenv.mcp import NATIVE_TYPES, Tool, ToolErrorType, ToolTypes
 from openenv.models import Observation, State, StepResult
 from openenv.protocol.jsonrpc import request_object
 
@@ -52,7 +44,16 @@ class MCPClientBase(EnvClient[Any, Any, State]):
         base_url: As of `EnvClient`, like everything here but ``mode``.
         mode: ``production`` (default) or ``simulation``: see the module.
         **settings: Those of `EnvClient`.
+
+    Attributes:
+        tool_types: The classes of what is sent and given back.
+        generic_observation: The class of an observation that is about no tool.
+        state_class: The class of states.
     """
+
+    tool_types: ClassVar[ToolTypes] = NATIVE_TYPES
+    generic_observation: ClassVar[Any] = GenericMCPObservation
+    state_class: ClassVar[Any] = State
 
     _channel_only: ClassVar[frozenset[str]] = EnvClient._channel_only | {
         "_call_tool_async",
@@ -163,10 +164,12 @@ class MCPClientBase(EnvClient[Any, Any, State]):
             if "error" in response:
                 return []
             listed = response.get("result", {}).get("tools", [])
-            self._tools_cache = [_load_tool(entry) for entry in listed]
+            self._tools_cache = [self._load_tool(entry) for entry in listed]
         else:
-            observation = (await self._step_async(ListToolsAction())).observation
-            self._tools_cache = observation.tools if isinstance(observation, ListToolsObservation) else []
+            family = self.tool_types
+            observation = (await self._step_async(family.ListToolsAction())).observation
+            is_list = isinstance(observation, family.ListToolsObservation)
+            self._tools_cache = observation.tools if is_list else []
         return self._tools_cache
 
     # What travels on the WebSocket
@@ -185,24 +188,39 @@ class MCPClientBase(EnvClient[Any, Any, State]):
         done, reward = payload.get("done", False), payload.get("reward")
         metadata = payload.get("metadata", shown.get("metadata")) or {}
         given = {"done": done, "reward": reward, "metadata": metadata}
-        observation: Observation
+        family = self.tool_types
         if "tools" in shown:
-            listed = [_load_tool(entry) for entry in shown["tools"] or ()]
-            observation = ListToolsObservation(tools=listed, **given)
+            listed = [self._load_tool(entry) for entry in shown["tools"] or ()]
+            observation = family.ListToolsObservation(tools=listed, **given)
         elif "tool_name" in shown:
-            observation = CallToolObservation(
+            observation = family.CallToolObservation(
                 tool_name=shown["tool_name"],
                 result=shown.get("result"),
-                error=_load_error(shown.get("error")),
+                error=self._load_error(shown.get("error")),
                 **given,
             )
         else:
             fields = {key: value for key, value in shown.items() if key not in _APART}
-            observation = GenericMCPObservation(**given, **fields)
+            observation = self.generic_observation(**given, **fields)
         return StepResult(observation, reward, done, metadata or None, payload.get("truncated", False))
 
     def _parse_state(self, payload: dict[str, Any]) -> State:
-        return State(episode_id=payload.get("episode_id"), step_count=payload.get("step_count", 0))
+        state: State = self.state_class(
+            episode_id=payload.get("episode_id"), step_count=payload.get("step_count", 0)
+        )
+        return state
+
+    def _load_tool(self, entry: dict[str, Any]) -> Any:
+        schema = entry.get("input_schema", entry.get("inputSchema"))
+        return self.tool_types.Tool(
+            name=entry.get("name", ""), description=entry.get("description") or "", input_schema=schema or {}
+        )
+
+    def _load_error(self, error: dict[str, Any] | None) -> Any:
+        if not error:
+            return None
+        kind = ToolErrorType(error["error_type"])
+        return self.tool_types.ToolError(error_type=kind, message=error["message"])
 
 
 class MCPToolClient(MCPClientBase):
@@ -258,13 +276,14 @@ class MCPToolClient(MCPClientBase):
             if "error" in response:
                 raise _remote_error(f"Tool '{name}' failed", response["error"])
             return _data_of(response.get("result"))
-        action = CallToolAction(tool_name=name, arguments=arguments)
+        family = self.tool_types
+        action = family.CallToolAction(tool_name=name, arguments=arguments)
         observation = (await self._step_async(action)).observation
-        if not isinstance(observation, CallToolObservation):
+        if not isinstance(observation, family.CallToolObservation):
             return observation
         error = observation.error
         if error is not None:
-            kind = error.error_type.value
+            kind = str(error.error_type.value)
             text = f"Tool '{name}' failed: {error.message} (type: {kind})"
             raise RemoteError(text, kind, {"message": error.message})
         return _data_of(observation.result)
@@ -276,16 +295,3 @@ def _remote_error(what: str, error: dict[str, Any]) -> RemoteError:
 
 def _data_of(result: Any) -> Any:
     return result["data"] if isinstance(result, dict) and "data" in result else result
-
-
-def _load_tool(entry: dict[str, Any]) -> Tool:
-    schema = entry.get("input_schema", entry.get("inputSchema"))
-    return Tool(
-        name=entry.get("name", ""), description=entry.get("description") or "", input_schema=schema or {}
-    )
-
-
-def _load_error(error: dict[str, Any] | None) -> ToolError | None:
-    if not error:
-        return None
-    return ToolError(error_type=ToolErrorType(error["error_type"]), message=error["message"])

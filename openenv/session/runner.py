@@ -24,7 +24,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
@@ -359,6 +359,7 @@ class Runner:
     """
 
     __slots__ = (
+        "_context",
         "_held",
         "_loop",
         "_meter",
@@ -390,6 +391,7 @@ class Runner:
         self._task: asyncio.Task[None] | None = None
         self._plan: _Plan | None = None
         self._held: Any = None
+        self._context: Context | None = None
         self.env: Any = None
         # A step without keywords that runs on the loop, or None where it runs elsewhere: the one
         # call that is made a hundred thousand times a second goes round the layers of the others.
@@ -570,9 +572,12 @@ class Runner:
         return done
 
     def _start_task(self, coroutine: Any, method: str, on_done: OnDone) -> Any:
-        context = copy_context()
-        context.run(plain_place.set, self._run_plain)
-        self._task = self._loop.create_task(self._finish_task(coroutine, method, on_done), context=context)
+        if self._context is None:
+            # One for all: what `mcp_session()` sets when it is entered it can only undo in the same context.
+            self._context = copy_context()
+            self._context.run(plain_place.set, self._run_plain)
+        finishing = self._finish_task(coroutine, method, on_done)
+        self._task = self._loop.create_task(finishing, context=self._context)
         return PENDING
 
     def _run_plain(self, function: Callable[[], Any]) -> Awaitable[Any]:

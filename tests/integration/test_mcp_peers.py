@@ -64,10 +64,10 @@ def _without_urls(answer: Any) -> Any:
     return answer
 
 
-@pytest.fixture(scope="module")
-def stock() -> dict[str, Any]:
+@pytest.fixture(scope="module", params=[1, 4], ids=["one worker", "four workers"])
+def stock(request: pytest.FixtureRequest) -> dict[str, Any]:
     """What stock clients saw of our server."""
-    with serve(NATIVE) as server:
+    with serve(NATIVE, workers=request.param) as server:
         done = subprocess.run(
             [str(peer("fastmcp")), str(HERE / "stock.py"), f"{server.url}/mcp"],
             env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
@@ -185,3 +185,15 @@ def test_a_server_that_is_not_there_is_said() -> None:
     """By the call that needed it."""
     with pytest.raises(ConnectError, match="connection refused"):
         MCPToolClient("http://127.0.0.1:9").sync().call_tool("basket")
+
+
+def test_a_session_is_found_by_every_worker() -> None:
+    """Requests come on connections of their own, and any of the four may get them."""
+    with serve(NATIVE, workers=4) as server:
+        for number in range(12):
+            with MCPToolClient(server.url).sync() as client:
+                client.reset(seed=number)
+                assert client.call_tool("remember", word="a") == ["a"]
+                result = client.step(CallToolAction(tool_name="remember", arguments={"word": "b"}))
+                assert (result.observation.result["data"], result.reward) == (["a", "b"], 1.0)
+                assert client.call_tool("remember", word="c") == ["a", "b", "c"]
