@@ -97,7 +97,7 @@ def test_a_folder_is_served_and_its_server_is_gone_after_close(project: Path) ->
             assert serving(str(project))
 
     asyncio.run(main())
-    assert serving(str(project)) == set()
+    eventually(lambda: not serving(str(project)), "the end of the server")
 
 
 @pytest.mark.parametrize("tag", ["latest", "v1"])
@@ -112,7 +112,7 @@ def test_a_space_is_fetched_and_served(
         client.reset()
         assert client.step({"message": "Hi"}).observation["message_length"] == 2
         assert serving(str(uv_on_path))
-    assert serving(str(uv_on_path)) == set()
+    eventually(lambda: not serving(str(uv_on_path)), "the end of the server")
 
 
 def test_a_space_that_is_not_there_says_so(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ def test_a_server_that_crashes_says_its_last_lines(project: Path) -> None:
         GenericEnvClient.from_hub(
             "any/name", use_docker=False, project_path=str(project), env_vars=variables
         ).sync()
-    assert serving(str(project)) == set()
+    eventually(lambda: not serving(str(project)), "the end of the server")
 
 
 def test_a_server_that_is_not_ready_in_time_is_ended(project: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_server_that_is_not_ready_in_time_is_ended(project: Path) -> None:
         with pytest.raises(ReadyTimeoutError):
             server.wait_for_ready(timeout_s=0.0)
         eventually(lambda: serving(str(project)), "the start of the server")
-    assert serving(str(project)) == set()
+    eventually(lambda: not serving(str(project)), "the end of the server")
 
 
 def test_a_server_is_gone_after_a_cancellation(project: Path) -> None:
