@@ -279,6 +279,14 @@ def test_a_step_that_is_too_slow_shows_what_it_had_printed(place: tuple[Server, 
         assert run(client, "1")["result"] == "1"
 
 
+GOES_ON = """
+import time
+a, end = n, time.time() + 1
+while n == a and time.time() < end: time.sleep(0.01)
+n > a
+"""
+
+
 def test_what_a_step_left_running_stands_still_between_steps(place: tuple[Server, Path]) -> None:
     """A thread goes on with the next step, and costs nothing in between."""
     server, _ = place
@@ -286,10 +294,11 @@ def test_what_a_step_left_running_stands_still_between_steps(place: tuple[Server
     with session(server.url) as client:
         run(client, "import threading\nn = 0\ndef spin():\n    global n\n    while True: n += 1\n"
                     "threading.Thread(target=spin, daemon=True).start()")  # fmt: skip
-        spent = [cpu_time(pid) for pid in below(server.process.pid)]
+        spent = sum(cpu_time(pid) for pid in below(server.process.pid))
         threading.Event().wait(0.3)
-        assert [cpu_time(pid) for pid in below(server.process.pid)] == spent
-        assert run(client, "import time\na = n\ntime.sleep(0.1)\nn > a")["result"] == "True"
+        # It would be 30; a signal that stops takes effect a moment after it was sent.
+        assert sum(cpu_time(pid) for pid in below(server.process.pid)) - spent <= 3
+        assert run(client, GOES_ON)["result"] == "True"
 
 
 def cpu_time(pid: int) -> int:
