@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from openenv.app.gate import Gate, is_loopback
 from openenv.config import resolve
 from openenv.protocol.http11 import Request, RequestParser
+from tests.support import envs
+from tests.support.worker import Worker
 
 OPEN = frozenset({"/health", "/web"})
 
@@ -125,3 +128,37 @@ def test_what_is_loopback() -> None:
     assert is_loopback("127.0.0.53")
     assert not is_loopback("0.0.0.0")
     assert not is_loopback("localhost.example")
+
+
+def answer(head: str, **knobs: object) -> str:
+    """What a worker with these knobs answers."""
+
+    async def main() -> str:
+        async with Worker(envs.LoopEnv, **knobs) as worker:
+            transport = worker.connect()
+            transport.protocol.data_received(head.replace("\n", "\r\n").encode() + b"\r\n\r\n")
+            return (await transport.until(b"\r\n\r\n")).decode("latin-1")
+
+    return asyncio.run(main())
+
+
+HANDSHAKE = (
+    f"GET /ws HTTP/1.1\nHost: a\n{UPGRADE}\nSec-WebSocket-Version: 13\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+)
+
+
+def test_a_worker_asks_the_gate_first() -> None:
+    """For requests and for WebSockets; no session is made for who may not come in."""
+    assert answer("GET /schema HTTP/1.1\nHost: a", token="x").startswith("HTTP/1.1 401 ")
+    assert answer(HANDSHAKE, token="x").startswith("HTTP/1.1 401 ")
+    assert answer(f"{HANDSHAKE}\nOrigin: http://b").startswith("HTTP/1.1 403 ")
+    assert answer(f"{HANDSHAKE}\nAuthorization: Bearer x", token="x").startswith("HTTP/1.1 101 ")
+
+
+def test_the_subprotocol_that_carries_a_token_is_answered() -> None:
+    """A browser ends a WebSocket whose answer names none of what it offered; the token is not repeated."""
+    accepted = answer(f"{HANDSHAKE}\n{protocol('x')}", token="x")
+    assert accepted.startswith("HTTP/1.1 101 ")
+    assert "Sec-WebSocket-Protocol: openenv\r\n" in accepted
+    assert "openenv.token" not in accepted
