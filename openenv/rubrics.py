@@ -61,7 +61,11 @@ class Rubric(ABC):
     _forward_pre_hooks: list[Callable[..., Any]]
 
     def __init__(self) -> None:
-        self.__dict__.update(_rubric_children={}, _forward_hooks=[], _forward_pre_hooks=[], last_score=None)
+        # Before anything can be assigned: `__setattr__` looks for the children.
+        object.__setattr__(self, "_rubric_children", {})
+        self._forward_hooks = []
+        self._forward_pre_hooks = []
+        self.last_score = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Rubric):
@@ -563,6 +567,7 @@ class Completes(Protocol):
 
     async def complete(self, prompt: str) -> str:
         """The model's answer to a prompt."""
+        ...
 
 
 _FIRST_NUMBER = r"(\d+\.?\d*)"

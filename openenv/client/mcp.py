@@ -163,14 +163,14 @@ class MCPClientBase(EnvClient[Any, Any, State]):
             response = await self._rpc("tools/list", {"session_id": await self._the_session()})
             if "error" in response:
                 return []
-            listed = response.get("result", {}).get("tools", [])
-            self._tools_cache = [self._load_tool(entry) for entry in listed]
+            tools = [self._load_tool(entry) for entry in response.get("result", {}).get("tools", [])]
         else:
             family = self.tool_types
             observation = (await self._step_async(family.ListToolsAction())).observation
             is_list = isinstance(observation, family.ListToolsObservation)
-            self._tools_cache = observation.tools if is_list else []
-        return self._tools_cache
+            tools = observation.tools if is_list else []
+        self._tools_cache = tools
+        return tools
 
     # What travels on the WebSocket
 

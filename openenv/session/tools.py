@@ -140,7 +140,8 @@ async def _connected(env: Any, client: Any) -> AsyncIterator[None]:
         yield
         return
     enter = getattr(env, "mcp_session", None)
-    async with enter() if callable(enter) else client:
+    session: Any = enter() if callable(enter) else client
+    async with session:
         yield
 
 
