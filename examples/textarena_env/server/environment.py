@@ -109,7 +109,8 @@ class TextArenaEnvironment(Environment[TextArenaAction, TextArenaObservation, Te
             head = f"Game over. Rewards: {observation.get('rewards')}"
         else:
             head = f"Player {observation.get('current_player_id')} is next."
-        return f"<p>{html.escape(head)}</p><pre>{html.escape(self._picture(observation))}</pre>"
+        picture = html.escape(self._picture(observation))
+        return f'<p>{html.escape(head)}</p><pre style="white-space:pre-wrap">{picture}</pre>'
 
     def _picture(self, observation: dict[str, Any]) -> str:
         messages = observation.get("messages") or []
