@@ -36,10 +36,11 @@ def write_named_blocks(folder: Path) -> list[str]:
 def test_the_environment_and_its_clients_run_as_they_stand(tmp_path: Path) -> None:
     """The command serves the environment, and each client prints what the README says it prints."""
     names = write_named_blocks(tmp_path)
-    assert names == ["counter.py", "play.py", "train.py", "shop.py", "agent.py"]
+    assert names == ["counter.py", "play.py", "drawn.py", "train.py", "shop.py", "agent.py"]
     command = next(block for block in blocks("bash") if block.startswith("openenv serve "))
     printed = blocks("text")
     run_clients(tmp_path, command.split()[2], {"play.py": printed[0], "train.py": printed[1]})
+    run_clients(tmp_path, "drawn.py:DrawnCounter", {})
     assert "`openenv serve shop.py:Shop`" in README
     run_clients(tmp_path, "shop.py:Shop", {"agent.py": printed[2]})
 
