@@ -69,15 +69,17 @@ class Gate:
 
     def refusal(self, request: Request) -> Response | None:
         """The response to a request that may not come in; None lets it in."""
-        host = request.header("host", "") or ""
-        if self._checks_host and host and not self._is_ours(host):
-            return detail(
-                421,
-                f"This server listens on a loopback address and does not answer to the host {_shown(host)}; "
-                "start it with --allow-host to let it",
-            )
+        if self._checks_host:
+            host = request.header("host", "") or ""
+            if host and not self._is_ours(host):
+                return detail(
+                    421,
+                    "This server listens on a loopback address and does not answer to the host "
+                    f"{_shown(host)}; start it with --allow-host to let it",
+                )
         origin = request.header("origin")
         if origin is not None and (request.upgrade or request.method not in _SAFE):
+            host = request.header("host", "") or ""
             forwarded = request.header("x-forwarded-host", "") or ""
             if not self._may_ask(origin, host, forwarded):
                 return detail(

@@ -25,7 +25,7 @@ from __future__ import annotations
 import enum
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple
@@ -84,6 +84,26 @@ class Phase(enum.Enum):
 _IDLE, _HEAD, _BODY, _DONE, _DEAD = Phase
 
 
+class Fields(tuple[tuple[str, str], ...]):
+    """The header fields of a request, (lower-case name, value) in order of arrival.
+
+    Attributes:
+        table: Value by name, several joined by ", " (RFC 9110 section 5.2).
+    """
+
+    table: dict[str, str]
+
+    def __new__(cls, fields: Iterable[tuple[str, str]]) -> Fields:
+        made = super().__new__(cls, fields)
+        table = dict(made)
+        if len(table) != len(made):
+            table = {}
+            for name, value in made:
+                table[name] = f"{table[name]}, {value}" if name in table else value
+        made.table = table
+        return made
+
+
 class Request(NamedTuple):
     """One whole request. Immutable: requests with equal heads may share their parts.
 
@@ -92,7 +112,8 @@ class Request(NamedTuple):
         target: As sent.
         path: Percent-decoded; `*` for `OPTIONS *`, the authority for CONNECT.
         query: Raw, without the question mark; "" where there is none.
-        headers: (lower-case name, value) in order of arrival; values are decoded as latin-1.
+        headers: (lower-case name, value) in order of arrival; values are decoded as latin-1. Parsers give
+            `Fields`, which are looked up faster.
         http_version: "1.0" or "1.1".
         keep_alive: The client will use the connection again after this response.
         upgrade: A GET that asks to change to the WebSocket protocol.
@@ -111,13 +132,10 @@ class Request(NamedTuple):
 
     def header(self, name: str, default: str | None = None) -> str | None:
         """Value of a field, several joined by ", " (RFC 9110 section 5.2); `name` in lower case."""
-        found = default
-        is_first = True
-        for key, value in self.headers:
-            if key == name:
-                found = value if is_first else f"{found}, {value}"
-                is_first = False
-        return found
+        headers = self.headers
+        if type(headers) is not Fields:
+            headers = Fields(headers)
+        return headers.table.get(name, default)
 
     def to_bytes(self) -> bytes:
         """Bytes of which a parser makes this request again; a chunked body comes whole."""
@@ -584,7 +602,7 @@ def _parse_head(raw: bytes, line_size: int, max_headers: int, max_body_bytes: in
             and "upgrade" in options
             and "websocket" in _elements(table.get("upgrade", ""))
         )
-    request = Request(method, target, path, query, tuple(fields), version, keep_alive, upgrade, b"")
+    request = Request(method, target, path, query, Fields(fields), version, keep_alive, upgrade, b"")
     return _Head(raw, len(raw), request, length, chunked, expects, upgrade or not keep_alive)
 
 
