@@ -108,12 +108,15 @@ class SharedCapacity:
             chosen = self.least_loaded()
             if chosen is None:
                 chosen = self.slot
-            least = self._cells[chosen, _HELD]
-            serves = self._cells[self.slot, _STATE] == _SERVING
-            if serves and self._cells[self.slot, _HELD] <= least + least // _SLACK:
+            if self._cells[self.slot, _STATE] == _SERVING and self.is_near(self.slot, chosen):
                 chosen = self.slot
             self._cells[chosen, _HELD] += 1
             return chosen
+
+    def is_near(self, slot: int, least: int) -> bool:
+        """Whether a worker holds hardly more than another one."""
+        held = self._cells[least, _HELD]
+        return self._cells[slot, _HELD] <= held + held // _SLACK
 
     def _sum(self) -> int:
         return sum(self._cells[slot, _HELD] for slot in range(self.n_slots))

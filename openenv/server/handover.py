@@ -143,6 +143,13 @@ class Neighbours:
         """Take a place for whoever should have the next session; see `SharedCapacity.assign`."""
         return self._capacity.assign()
 
+    def emptier(self) -> int | None:
+        """A neighbour that holds noticeably fewer sessions than this worker, if there is one."""
+        least = self._capacity.least_loaded()
+        if least is None or self._capacity.is_near(self.slot, least):
+            return None
+        return least
+
     def keep(self, slot: int) -> None:
         """Have a place that was taken for another worker after all."""
         self._capacity.move(slot, self.slot)

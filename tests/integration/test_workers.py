@@ -133,9 +133,12 @@ def test_a_session_made_over_http_is_found_by_every_connection(tmp_path: Path) -
     write_environment(tmp_path)
     with serve("talk:app", env=OURS, workers=4, cwd=tmp_path) as server:
         ids = [rpc(server, "openenv/session/create", {})["result"]["session_id"] for _ in range(8)]
+        held: Counter[object] = Counter()
         for session_id in ids:
             with talk(f"{server.ws_url}?session_id={session_id}") as session:
                 assert session.reset()["text"] == "hello"
+                held[session.step("where")["pid"]] += 1
+        assert set(held.values()) == {2}
         for session_id in ids:
             closed = rpc(server, "openenv/session/close", {"session_id": session_id, "padding": "x" * 40_000})
             assert closed["result"]["closed"] is True

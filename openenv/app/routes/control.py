@@ -23,7 +23,16 @@ from openenv.schema import dump_observation, schema_of
 from openenv.session.runner import PENDING, OnDone
 from openenv.session.session import Session
 
-__all__ = ["RESET_REQUEST", "SESSION_HEADER", "STEP_REQUEST", "close", "reset", "state", "step"]
+__all__ = [
+    "NEW_SESSION",
+    "RESET_REQUEST",
+    "SESSION_HEADER",
+    "STEP_REQUEST",
+    "close",
+    "reset",
+    "state",
+    "step",
+]
 
 SESSION_HEADER = "openenv-session"
 NEW_SESSION = "new"

@@ -110,6 +110,14 @@ def session_id_of(request: Request) -> str | None:
     return found if isinstance(found, str) else None
 
 
+def opens_session(request: Request) -> bool:
+    """Whether a request makes a session: a look at its text is enough, for it may be answered anywhere."""
+    return request.method == "POST" and any(word in request.body for word in _OPENING)
+
+
+_OPENING = (b"openenv/session/create", b'"initialize"')
+
+
 def _post_mcp(context: Context, request: Request, value: Any, session_id: str, respond: Respond) -> Any:
     version = request.header(VERSION_HEADER)
     if version is not None and version not in VERSIONS:
