@@ -730,7 +730,7 @@ attack(
     is_cut,
     """
 import sys
-sys.setrecursionlimit(40_000)
+sys.setrecursionlimit(5_000)
 def f(n, text): return g(n + 1, text)
 def g(n, text): return f(n + 1, text)
 f(0, "x")
