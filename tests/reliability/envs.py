@@ -103,3 +103,15 @@ class NaughtyEnv(TallyEnv):
 tally = create_app(TallyEnv, TallyAction, TallyObservation)
 quick = create_app(QuickTallyEnv, TallyAction, TallyObservation)
 naughty = create_app(NaughtyEnv, TallyAction, TallyObservation)
+
+
+class MarkEnv(TallyEnv):
+    """Leaves a line in the file `OPENENV_TEST_MARKS` whenever it is made: whoever got through is seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with open(os.environ["OPENENV_TEST_MARKS"], "a") as file:
+            file.write("made\n")
+
+
+marked = create_app(MarkEnv, TallyAction, TallyObservation)

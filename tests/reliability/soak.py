@@ -15,8 +15,8 @@ import json
 import random
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 
 from tests.reliability.envs import next_total
 from tests.reliability.watch import Reading, load, percentile, read, slope, table
@@ -83,7 +83,7 @@ class Soak:
             self._check((await self._rpc("openenv/session/close", created)).get("closed", False))
             await asyncio.sleep(1.0)
 
-    async def _rpc(self, method: str, params: dict[str, object]) -> dict[str, bool]:
+    async def _rpc(self, method: str, params: Mapping[str, object]) -> dict[str, bool]:
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
         reader, writer = await asyncio.open_connection(self.server.host, self.server.port)
         fields = f"Host: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-PATIENCE_S: Final = 20.0
+PATIENCE_S: Final = 30.0
 """No reply takes so long, unless something hangs."""
 
 
@@ -68,11 +68,11 @@ def _masked(payload: bytes, mask: bytes) -> bytes:
     return (int.from_bytes(payload) ^ int.from_bytes(key)).to_bytes(n_bytes) if n_bytes else b""
 
 
-def head(path: str = "/ws", *fields: str) -> bytes:
+def head(path: str = "/ws", *fields: str, host: str = "127.0.0.1") -> bytes:
     """The request that opens a WebSocket."""
     lines = [
         f"GET {path} HTTP/1.1",
-        "Host: 127.0.0.1",
+        f"Host: {host}",
         "Upgrade: websocket",
         "Connection: Upgrade",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
@@ -116,7 +116,7 @@ class Client:
             raise GoneError(f"no connection: {error!r}") from error
         client = cls(reader, writer)
         try:
-            writer.write(head(path, *fields))
+            writer.write(head(path, *fields, host=f"{host}:{port}"))
             async with asyncio.timeout(PATIENCE_S):
                 answer = await reader.readuntil(b"\r\n\r\n")
         except (OSError, asyncio.IncompleteReadError) as error:
