@@ -55,6 +55,62 @@ class MyEnvironment(Environment[MyAction, MyObservation, State]):
     def state(self) -> State:
         return State()
 """
+INCUMBENT = {
+    "openenv.yaml": "spec_version: 1\nname: old_env\napp: server.app:app\nport: 8000\n",
+    "pyproject.toml": (
+        '[project]\nname = "openenv-old"\nversion = "0.1.0"\ndependencies = ["openenv-core[core]>=0.2.1"]\n'
+    ),
+    "__init__.py": "",
+    "models.py": """\
+from openenv.core.env_server.types import Action, Observation
+
+
+class OldAction(Action):
+    message: str
+
+
+class OldObservation(Observation):
+    echoed: str = ""
+""",
+    "server/__init__.py": "",
+    "server/app.py": """\
+from openenv.core.env_server.http_server import create_app
+
+try:
+    from ..models import OldAction, OldObservation
+    from .old_environment import OldEnvironment
+except ImportError:
+    from models import OldAction, OldObservation
+    from server.old_environment import OldEnvironment
+
+app = create_app(OldEnvironment, OldAction, OldObservation, env_name="old_env")
+""",
+    "server/old_environment.py": """\
+from openenv.core.env_server.interfaces import Environment
+from openenv.core.env_server.types import State
+
+try:
+    from ..models import OldObservation
+except ImportError:
+    from models import OldObservation
+
+
+class OldEnvironment(Environment):
+    def reset(self, seed=None, episode_id=None, **kwargs):
+        return OldObservation(echoed="ready", done=False, reward=0.0)
+
+    def step(self, action, timeout_s=None, **kwargs):
+        return OldObservation(echoed=action.message, done=False, reward=1.0)
+
+    @property
+    def state(self):
+        return State(episode_id="one", step_count=0)
+""",
+    "server/Dockerfile": (
+        "ARG BASE_IMAGE=ghcr.io/meta-pytorch/openenv-base:latest\nFROM ${BASE_IMAGE}\nRUN uv sync\n"
+    ),
+}
+"""An environment as it is written for the incumbent, imports tried in two ways included."""
 START = """\
 import subprocess, time
 begun = time.monotonic()
@@ -266,3 +322,20 @@ def test_a_build_that_fails_says_so_after_dockers_own_words(
     out, err = capfd.readouterr()
     assert "about to fail" in out + err
     assert re.search(r"openenv: 'docker build' ended with exit code \d+; see what it says above\n$", err)
+
+
+def test_an_environment_of_the_incumbents_runs_on_our_runtime(tmp_path: Path) -> None:
+    """With `--swap-runtime`, and without a change to any of its files."""
+    pytest.importorskip("openenv.core.env_server.http_server")
+    engine()
+    folder = tmp_path / "old_env"
+    for name, text in INCUMBENT.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    tag = "openenv-test-swapped:latest"
+    flags = ["--swap-runtime", "--offline", str(dependency_wheels("pydantic"))]
+    assert main(["build", str(folder), "-t", tag, *flags]) == 0
+    assert {name: (folder / name).read_text() for name in INCUMBENT} == INCUMBENT
+    with container(tag) as name, GenericEnvClient(base_url=ready(name)).sync() as client:
+        client.reset()
+        assert client.step({"message": "Hello"}).observation["echoed"] == "Hello"

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -138,24 +139,24 @@ def _build(image: str, dockerfile: str | None, context: Path, *arguments: str) -
     return image
 
 
-def dependency_wheels() -> Path:
-    """What our package needs, for the Python of the image rather than for ours."""
-    folder = peers_dir() / f"wheels-cp311-{platform.machine()}"
+def dependency_wheels(*further: str) -> Path:
+    """What our package needs, and further packages, for the Python of the image rather than for ours."""
+    folder = peers_dir() / "-".join(["wheels-cp311", platform.machine(), *further])
     if not folder.exists():
         with tempfile.TemporaryDirectory(dir=peers_dir()) as fresh:
-            _download(Path(fresh) / "wheels")
+            _download(Path(fresh) / "wheels", further)
             (Path(fresh) / "wheels").rename(folder)
     return folder
 
 
-def _download(folder: Path) -> None:
+def _download(folder: Path, further: Sequence[str]) -> None:
     platforms = [f"manylinux{version}_{platform.machine()}" for version in ("2014", "_2_17", "_2_28")]
     command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check"]
     command += ["--only-binary=:all:", "--implementation", "cp", "--python-version", "3.11", "--abi", "cp311"]
     for name in platforms:
         command += ["--platform", name]
     done = subprocess.run(
-        [*command, "-d", str(folder), "websockets", "uvloop", "orjson"],
+        [*command, "-d", str(folder), "websockets", "uvloop", "orjson", *further],
         capture_output=True,
         text=True,
         timeout=BUILD_TIMEOUT_S,
