@@ -4,7 +4,7 @@ from openenv import Action, Observation, State, field
 
 MAX_WAIT_S = 3600.0
 MAX_CPU_S = 60.0
-MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
+MAX_PAYLOAD_BYTES = 1024 * 1024
 
 
 class BenchmarkAction(Action):

@@ -11,10 +11,11 @@ import time
 from typing import Any
 from uuid import uuid4
 
+from pydantic import Field
+
 from openenv.core.env_server.http_server import create_app
 from openenv.core.env_server.interfaces import Environment
 from openenv.core.env_server.types import Action, Observation, State
-from pydantic import Field
 
 
 class BenchmarkAction(Action):
@@ -22,7 +23,7 @@ class BenchmarkAction(Action):
 
     wait_s: float = Field(default=0.0, ge=0, le=3600)
     cpu_s: float = Field(default=0.0, ge=0, le=0)
-    payload_bytes: int = Field(default=0, ge=0, le=8 * 1024 * 1024)
+    payload_bytes: int = Field(default=0, ge=0, le=1024 * 1024)
 
 
 class BenchmarkObservation(Observation):
