@@ -638,3 +638,25 @@ def test_text_frame_lengths() -> None:
     """Seven, sixteen and sixty-four bits (RFC 6455 section 5.2)."""
     for size in (0, 125, 126, 65535, 65536):
         assert text_frame(b"x" * size) == Frame(Opcode.TEXT, b"x" * size).serialize(mask=False)
+
+
+def test_a_client_that_is_gone_is_sent_nothing_when_its_session_is_closed() -> None:
+    """The environment's `close` may return after the connection is lost."""
+
+    async def test(worker: Worker) -> None:
+        envs.ThreadEnv.release = threading.Event()
+        transport = await upgraded(worker)
+        message = {"type": "step", "data": {"message": "x", "wait_s": 5.0}}
+        transport.protocol.data_received(frame(message))
+        transport.protocol.data_received(frame({"type": "close"}))
+        transport.close()
+        await asyncio.sleep(0)
+        envs.ThreadEnv.release.set()
+        await worker.until_empty()
+        transport.protocol.close(1000)
+        assert transport.take() == b""
+
+    try:
+        play(test, envs.ThreadEnv)
+    finally:
+        envs.ThreadEnv.release = None
