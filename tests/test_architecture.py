@@ -47,6 +47,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "uvloop": ("server.serve",),
     "huggingface_hub": ("hub",),
     "pydantic": ("core.env_server.types",),
+    "fastapi": ("app.delegate",),
+    "starlette": ("app.delegate",),
     "yaml": (),
     "numpy": (),
     "sockets": ("server.listener", "server.handover", "client.blocking", "containers.provider"),
@@ -70,7 +72,10 @@ MODULES = {
     "subprocess": "subprocess",
     **{
         name: name
-        for name in ("orjson", "websockets", "uvloop", "huggingface_hub", "pydantic", "yaml", "numpy")
+        for name in (
+            *("orjson", "websockets", "uvloop", "huggingface_hub", "pydantic", "yaml", "numpy"),
+            *("fastapi", "starlette"),
+        )
     },
 }
 ATTRIBUTES = {
@@ -101,6 +106,10 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "app.asgi",
         "except Exception",
     ): "an ASGI server wants to be told of a failed start, not to see it raised",
+    (
+        "server.asgi_calls",
+        "except Exception",
+    ): "an author's ASGI application may raise anything, which ends one request or WebSocket",
     ("app.routes.ws", "except Exception"): "a fault of ours ends one session, under any server",
     ("app.routes.control", "except Exception"): "author code may check an action while it is loaded",
     ("cli.targets", "except Exception"): "importing a target runs author code, which may raise anything",
@@ -365,7 +374,8 @@ def words_in_names() -> frozenset[str]:
     named = {
         node.name for module in modules() for node in nodes(module, True) if isinstance(node, definitions)
     }
-    named |= {part for module in modules() for part in module.name.split(".")}
+    # The names in `core` are the incumbent's.
+    named |= {part for module in modules() if module.station != "core" for part in module.name.split(".")}
     return frozenset(word for name in named for word in _words(name))
 
 

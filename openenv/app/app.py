@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, quote
 
 from openenv.app import asgi
 from openenv.app.context import Context, Definition, Respond, Response, detail
+from openenv.app.delegate import Delegate, Part, fastapi_names
 from openenv.app.gate import Gate
 from openenv.app.openapi import make_handler
 from openenv.app.router import Route, Router
@@ -60,16 +61,20 @@ ROUTES: tuple[Route, ...] = (
     *web.ROUTES,
 )
 """Every HTTP route about the environment; `/openapi.json` describes those that are served, and `/ws`
-is the one WebSocket route, see `App.websocket`."""
+is the one WebSocket route, see `App.open_socket`."""
 
 
 class App:
     """One environment, ready to be served. Made by `create_app`; an ASGI 3 application.
 
+    What it has not itself (`get`, `post`, `include_router`, `add_middleware`, `router`, `state` ...) it takes
+    from a FastAPI application behind its routes, made when it is first asked for: see `delegate`.
+
     Attributes:
         definition: What it is about.
         environment_name: Name of the environment class, for messages.
         max_concurrent_envs: Sessions at once as asked for in code, or None.
+        delegate: The author's part, None where he has none.
     """
 
     def __init__(
@@ -84,6 +89,56 @@ class App:
         self.max_concurrent_envs = max_concurrent_envs
         self._mode = mode
         self._asgi: asgi.AsgiWorker | None = None
+        self.delegate: Part | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        names = frozenset() if name.startswith("_") else fastapi_names()
+        if name not in names:
+            hint = "" if names or name.startswith("_") else "; fastapi, which may have it, is not installed"
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
+        return getattr(self.ensure_delegate().inner, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("_") and name not in _OWN_NAMES and name in fastapi_names():
+            setattr(self.ensure_delegate().inner, name, value)
+        else:
+            object.__setattr__(self, name, value)
+
+    def ensure_delegate(self, inner: Any = None) -> Part:
+        """The author's part, made now if there is none: of `inner`, a FastAPI application, if given."""
+        if self.delegate is None:
+            routes = [row for row in ROUTES if row.public and not row.web]
+            config = resolve({}, code=self.settings())
+            rows = [row for row in (*routes, *_described(ROUTES)) if _is_served(row, config)]
+            self.delegate = Delegate(self, rows, inner)
+        return self.delegate
+
+    @property
+    def part(self) -> Callable[..., Any] | None:
+        """The author's part as an ASGI application, None where he has none."""
+        return None if self.delegate is None else self.delegate.inner
+
+    def context_of(self, scope: Any) -> Context:
+        """The context that an ASGI scope is for."""
+        context: Context | None = scope.get(asgi.CONTEXT_KEY)
+        if context is not None and context.definition is self.definition:
+            return context
+        if self._asgi is None:
+            self._asgi = asgi.AsgiWorker(self)
+        return self._asgi.context()
+
+    def set_mode(self, mode: Any) -> None:
+        """Say anew in which mode it is served; None says nothing.
+
+        Raises:
+            ConfigurationError: It is neither `simulation` nor `production`.
+        """
+        self._mode = _settle_mode(mode) or self._mode
+
+    @property
+    def n_sessions(self) -> int:
+        """Sessions that there are in this process, under an ASGI server."""
+        return 0 if self._asgi is None else self._asgi.n_sessions
 
     @property
     def env_name(self) -> str:
@@ -115,7 +170,26 @@ class App:
         routes = [row for row in ROUTES if _is_served(row, config)]
         context = Context(self.definition, _router(routes), config, capacity, loop, meter)
         context.gate = Gate(config, frozenset(row.path for row in routes if _is_open(row.path)))
+        if self.delegate is not None:
+            self.delegate.settle()
         return context
+
+    async def begin(self, context: Context) -> None:
+        """Start up the author's part, if there is one: before anything is served with the context.
+
+        Raises:
+            ConfigurationError: Its author's startup failed.
+        """
+        if self.delegate is not None:
+            context.lifespan = asgi.Lifespan(self.delegate.inner)
+            await context.lifespan.start()
+            # A startup may add routes.
+            self.delegate.settle()
+
+    async def end(self, context: Context) -> None:
+        """Shut it down: after everything was served."""
+        if context.lifespan is not None:
+            await context.lifespan.stop()
 
     def refusal(self, context: Context, request: Request) -> Response | None:
         """The response to a request that may not come in at all; None lets it in."""
@@ -141,7 +215,7 @@ class App:
             return detail(405, "Method Not Allowed", headers)
         return _redirect(context, request) or detail(404, "Not Found")
 
-    def websocket(self, context: Context, path: str, peer: Peer) -> SessionSocket | None:
+    def open_socket(self, context: Context, path: str, peer: Peer) -> SessionSocket | None:
         """What answers a WebSocket at `path`, or None: then the handshake is refused with 403."""
         if path == "/ws":
             return SessionSocket(context, peer)
@@ -149,6 +223,8 @@ class App:
 
     def is_session_path(self, path: str) -> bool:
         """Whether a WebSocket at `path` holds a session of its own."""
+        if self.delegate is not None and self.delegate.takes_socket(path):
+            return False
         return path in ("/ws", "/mcp")
 
     def session_id_of(self, request: Request) -> str | None:
@@ -160,6 +236,12 @@ class App:
         if request.path == "/mcp":
             return mcp.session_id_of(request)
         return request.header(control.SESSION_HEADER)
+
+    def opens_session(self, request: Request) -> bool:
+        """Whether a request over plain HTTP makes a session that later ones will name."""
+        if request.path == "/mcp":
+            return mcp.opens_session(request)
+        return request.path == "/reset" and request.header(control.SESSION_HEADER) == control.NEW_SESSION
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """The same answers under an ASGI server; its workers do not share their capacity."""
@@ -206,12 +288,19 @@ def _redirect(context: Context, request: Request) -> Response | None:
     return Response(307, b"", (("location", location),))
 
 
-def _router(routes: Sequence[Route]) -> Router:
-    described = (
+def _described(routes: Sequence[Route]) -> tuple[Route, ...]:
+    """The routes that say what the others are."""
+    return (
         Route("GET", "/openapi.json", make_handler(routes), public=False),
         Route("GET", "/docs", docs.make_handler(routes), public=False),
     )
-    return Router([*routes, *described])
+
+
+def _router(routes: Sequence[Route]) -> Router:
+    return Router([*routes, *_described(routes)])
+
+
+_OWN_NAMES = frozenset({"definition", "delegate", "environment_name", "max_concurrent_envs"})
 
 
 _CONCURRENT = "SUPPORTS_CONCURRENT_SESSIONS"

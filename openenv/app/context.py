@@ -17,6 +17,7 @@ from openenv.session.runner import EnvironmentSpec, Mailbox, StatelessCalls
 from openenv.session.session import Deadlines
 
 if TYPE_CHECKING:
+    from openenv.app.asgi import Lifespan
     from openenv.app.gate import Gate
     from openenv.app.router import Router
 
@@ -32,11 +33,13 @@ class Response(NamedTuple):
         status: 200..599.
         body: Bytes of the body.
         headers: (name, value), without those that frame the response.
+        error: What it is the answer to, where something failed; for those who answer errors themselves.
     """
 
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = JSON
+    error: BaseException | None = None
 
 
 def json_response(value: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = JSON) -> Response:
@@ -124,6 +127,7 @@ class Context:
         self.stateless = StatelessCalls(spec, mailbox, loop)
         self.openapi: bytes | None = None
         self.gate: Gate | None = None
+        self.lifespan: Lifespan | None = None
 
     def close(self, when_empty: Callable[[], None]) -> None:
         """Close every session, then call `when_empty`."""

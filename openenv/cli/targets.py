@@ -30,6 +30,7 @@ from types import ModuleType
 from typing import Any
 
 from openenv.app.app import App, create_app
+from openenv.app.foreign import is_asgi, to_app
 from openenv.environment import Environment
 from openenv.errors import ConfigurationError, ManifestError
 from openenv.manifest import MANIFEST_NAME, Manifest, parse
@@ -332,7 +333,7 @@ def _describe(error: BaseException, folder: Path) -> str:
 
 
 def _can_be_served(value: object, module: ModuleType) -> bool:
-    if isinstance(value, App):
+    if isinstance(value, App) or is_asgi(value):
         return True
     return _is_environment_class(value) and getattr(value, "__module__", None) == module.__name__
 
@@ -349,10 +350,14 @@ def _to_app(value: Any, what: str) -> App:
         return value
     if _is_environment_class(value):
         return create_app(value)
+    if is_asgi(value):
+        return to_app(value)
     if inspect.isfunction(value) and not _required_parameters(value):
         made = value()
         if isinstance(made, App):
             return made
+        if is_asgi(made):
+            return to_app(made)
         raise ConfigurationError(
             f"expected {what} to give an app, got {type(made).__name__}; return create_app(...)"
         )

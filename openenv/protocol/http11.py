@@ -40,6 +40,8 @@ __all__ = [
     "Request",
     "RequestParser",
     "format_date",
+    "serialize_chunk",
+    "serialize_chunked_head",
     "serialize_head",
     "serialize_response",
 ]
@@ -693,6 +695,28 @@ def serialize_head(
     return _prefix(status, tuple(headers), keep_alive, http_version, date) + _length_field(
         status, content_length
     )
+
+
+def serialize_chunked_head(
+    status: int,
+    headers: Sequence[tuple[str, str]],
+    *,
+    keep_alive: bool,
+    http_version: str = "1.1",
+    date: str | None = None,
+) -> bytes:
+    """Give the head alone, for a body of unknown length: pieces as of `serialize_chunk`, or, to a 1.0
+    client, bytes up to the end of the connection, which is then not kept alive.
+
+    Arguments and errors are those of `serialize_response`.
+    """
+    prefix = _prefix(status, tuple(headers), keep_alive and http_version != "1.0", http_version, date)
+    return prefix + (b"\r\n" if http_version == "1.0" else b"transfer-encoding: chunked\r\n\r\n")
+
+
+def serialize_chunk(data: bytes) -> bytes:
+    """One piece of a chunked body; the empty one is the last. RFC 9112 section 7.1."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def _length_field(status: int, length: int) -> bytes:

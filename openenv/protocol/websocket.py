@@ -27,7 +27,15 @@ from websockets.server import ServerProtocol
 from websockets.speedups import apply_mask
 from websockets.utils import accept_key
 
-__all__ = ["HEADS", "BinaryMessage", "CloseReceived", "WebSocketServer", "accept_upgrade", "text_frame"]
+__all__ = [
+    "HEADS",
+    "BinaryMessage",
+    "CloseReceived",
+    "WebSocketServer",
+    "accept_upgrade",
+    "binary_frame",
+    "text_frame",
+]
 
 # The library reports every closed connection at INFO; ours are reported by the session instead.
 _logger = logging.getLogger("openenv.websocket")
@@ -127,6 +135,11 @@ def text_frame(payload: bytes) -> bytes:
     if length < 65536:
         return b"\x81\x7e" + length.to_bytes(2, "big") + payload
     return b"\x81\x7f" + length.to_bytes(8, "big") + payload
+
+
+def binary_frame(payload: bytes) -> bytes:
+    """One unmasked binary frame (RFC 6455 section 5.2)."""
+    return b"\x82" + text_frame(payload)[1:]
 
 
 class WebSocketServer:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from openenv.app.app import App
+from openenv.app.asgi import CONTEXT_KEY
 from openenv.app.context import Context, Response
 from openenv.app.gate import chosen_protocol
 from openenv.app.routes.answers import failure
@@ -28,6 +29,9 @@ from openenv.protocol.http11 import (
     Phase,
     Request,
     RequestParser,
+    serialize_chunk,
+    serialize_chunked_head,
+    serialize_head,
     serialize_response,
 )
 from openenv.protocol.shortcut import observation_frame, plain_step
@@ -36,8 +40,10 @@ from openenv.protocol.websocket import (
     CloseReceived,
     WebSocketServer,
     accept_upgrade,
+    binary_frame,
     text_frame,
 )
+from openenv.server.asgi_calls import HttpCall, SocketCall, make_scope
 from openenv.server.handover import Neighbours
 from openenv.server.health import Health
 from openenv.session.runner import PENDING, StepNow
@@ -195,9 +201,12 @@ class HttpConnection(asyncio.Protocol):
     __slots__ = (
         "_begun",
         "_busy",
+        "_call",
+        "_chunked",
         "_closing",
         "_ended",
         "_has_place",
+        "_is_given",
         "_parser",
         "_paused",
         "_piece_bytes",
@@ -214,6 +223,7 @@ class HttpConnection(asyncio.Protocol):
         # Of a connection that another worker began: what it had read, and whether a place is held for it.
         self._begun = begun
         self._has_place = has_place
+        self._is_given = bool(begun)
         self._shared = shared
         self._parser = RequestParser(config.max_head_bytes, config.max_headers, config.max_body_bytes)
         self._transport: Any = None
@@ -224,6 +234,9 @@ class HttpConnection(asyncio.Protocol):
         self._closing = False
         self._refused = False
         self._ended = False
+        # A request that the author's part answers, or the opening handshake of a WebSocket of its.
+        self._call: HttpCall | SocketCall | None = None
+        self._chunked = False
         self._piece_bytes = 0
         self._since = shared.loop.time()
 
@@ -234,6 +247,7 @@ class HttpConnection(asyncio.Protocol):
         begun, self._begun = self._begun, b""
         if begun:
             self.data_received(begun)
+            self._is_given = False
         self.give_place_back()
 
     def give_place_back(self) -> None:
@@ -244,6 +258,8 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
+        if self._call is not None:
+            self._call.lost()
         self._shared.forget_http(self)
 
     def data_received(self, data: bytes) -> None:
@@ -266,7 +282,7 @@ class HttpConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._ended = True
-        if self._refused:
+        if self._refused or self._call is not None:
             return False
         if not self._closing:
             self._parser.receive_eof()
@@ -281,6 +297,8 @@ class HttpConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writable = True
+        if type(self._call) is HttpCall:
+            self._call.resume()
         if not self._busy and not self._closing:
             self._pump()
 
@@ -324,15 +342,25 @@ class HttpConnection(asyncio.Protocol):
             refusal = self._shared.app.refusal(self._shared.context, request)
             if refusal is not None:
                 return self._serialize_safely(request, refusal)
+            delegate = self._shared.app.delegate
+            if delegate is not None and delegate.takes_socket(request.path):
+                self._ask_part(delegate.inner, request)
+                return None
             if not self._goes_elsewhere(request, out):
                 self._upgrade(request, out)
             self.give_place_back()
             return None
         if self._shared.neighbours is not None and self._goes_elsewhere(request, out):
             return None
+        shared = self._shared
+        if shared.app.delegate is not None and shared.app.delegate.takes_request(request):
+            refusal = shared.app.refusal(shared.context, request)
+            if refusal is not None:
+                return self._serialize_safely(request, refusal)
+            self._ask_part(shared.app.delegate.inner, request)
+            return None
         self._request = request
         self._busy = True
-        shared = self._shared
         response = shared.app.dispatch(shared.context, request, self._respond)
         if response is PENDING:
             return None
@@ -370,6 +398,83 @@ class HttpConnection(asyncio.Protocol):
         self._transport.write(self._serialize_safely(request, response))
         self._pump()
 
+    # A request that is for the author's part of the app.
+
+    def _ask_part(self, part: Callable[..., Any], request: Request) -> None:
+        shared = self._shared
+        self._request = request
+        self._busy = True
+        kind = "websocket" if request.upgrade else "http"
+        state = {} if shared.context.lifespan is None else shared.context.lifespan.state
+        scope = make_scope(request, self._transport, state, kind)
+        scope[CONTEXT_KEY] = shared.context
+        if request.upgrade:
+            peer = WebSocketConnection(shared, self._transport)
+            self._call = SocketCall(_Door(self, request, peer), peer, part, scope)
+        else:
+            self._call = HttpCall(self, part, scope, request.body)
+
+    @property
+    def is_writable(self) -> bool:
+        """False while the client does not read what was written."""
+        return self._writable
+
+    def answer(self, response: Response) -> None:
+        """Write a whole response."""
+        self._call = None
+        self._respond(response)
+
+    def begin(self, status: int, headers: tuple[tuple[str, str], ...], length: int | None) -> None:
+        """Write the head of a response whose body comes in pieces."""
+        request = self._request
+        assert request is not None
+        keep_alive = request.keep_alive and not self._shared.draining
+        self._chunked = length is None and request.http_version != "1.0"
+        if not keep_alive or (length is None and not self._chunked):
+            self._ended = True  # the body ends with the connection, or nothing comes after it
+        common: dict[str, Any] = {"http_version": request.http_version, "date": self._shared.date}
+        if length is None:
+            head = serialize_chunked_head(status, headers, keep_alive=not self._ended, **common)
+        else:
+            head = serialize_head(status, headers, length, keep_alive=not self._ended, **common)
+        self._transport.write(head)
+
+    def write_piece(self, data: bytes) -> None:
+        """Write a piece of the body."""
+        if self._request is not None and self._request.method != "HEAD":
+            self._transport.write(serialize_chunk(data) if self._chunked else data)
+
+    def end_pieces(self) -> None:
+        """The response is complete."""
+        request, self._request = self._request, None
+        if self._chunked and request is not None and request.method != "HEAD":
+            self._transport.write(serialize_chunk(b""))
+        self._call = None
+        self._busy = False
+        self._since = self._shared.loop.time()
+        self._pump()
+
+    def cut_off(self) -> None:
+        """The response will never be complete."""
+        self.abort()
+
+    def accept(self, request: Request, peer: WebSocketConnection, fields: list[tuple[str, str]]) -> bool:
+        """Answer the opening handshake of a WebSocket of the author's part."""
+        call = self._call
+        if self._transport.is_closing() or not isinstance(call, SocketCall):
+            return False
+        out: list[bytes] = []
+        if not self._switch(request, out, peer, call, fields, False):
+            self._transport.write(b"".join(out))
+            self._close()
+            return False
+        return True
+
+    def refuse_handshake(self, status: int) -> None:
+        """Answer it with another status."""
+        self._call = None
+        self._respond(Response(status, b"", _TEXT))
+
     def _refuse(self, error: HttpError) -> bytes:
         """What broke the grammar is answered once, and then nothing more is taken."""
         self._closing = self._refused = True
@@ -394,6 +499,8 @@ class HttpConnection(asyncio.Protocol):
             # Nobody overtakes those who wait for a place here.
             slot = None if self._shared.context.pool.n_waiting else neighbours.assign()
             self._has_place = slot is not None
+        elif not self._is_given and self._shared.app.opens_session(request):
+            slot = neighbours.emptier()
         else:
             slot = None
         if slot is None or slot == neighbours.slot:
@@ -416,7 +523,7 @@ class HttpConnection(asyncio.Protocol):
     def _upgrade(self, request: Request, out: list[bytes]) -> None:
         shared = self._shared
         websocket = WebSocketConnection(shared, self._transport)
-        socket = None if shared.draining else shared.app.websocket(shared.context, request.path, websocket)
+        socket = None if shared.draining else shared.app.open_socket(shared.context, request.path, websocket)
         if socket is None:
             status = 503 if shared.draining else 403
             out.append(serialize_response(status, _TEXT, b"", keep_alive=False, date=shared.date))
@@ -426,11 +533,26 @@ class HttpConnection(asyncio.Protocol):
         fields = _HANDSHAKE_HEADERS
         if protocol is not None:
             fields = [*fields, ("Sec-WebSocket-Protocol", protocol)]
+        has_place, self._has_place = self._has_place, False
+        if not self._switch(request, out, websocket, socket, fields, has_place):
+            self._has_place = has_place
+            self._closing = True
+
+    def _switch(
+        self,
+        request: Request,
+        out: list[bytes],
+        websocket: WebSocketConnection,
+        socket: SessionSocket | SocketCall,
+        fields: list[tuple[str, str]],
+        has_place: bool,
+    ) -> bool:
+        """Put a WebSocket in this connection's place; False if there was no handshake to be answered."""
+        shared = self._shared
         status, handshake = accept_upgrade(request.target, list(request.headers), fields)
         out.append(handshake)
         if status != 101:
-            self._closing = True
-            return
+            return False
         self._transport.write(b"".join(out))
         out.clear()
         rest = self._parser.take_rest()
@@ -438,9 +560,10 @@ class HttpConnection(asyncio.Protocol):
         if self._paused:
             self._transport.resume_reading()
         self._busy = True  # this object has no say any more
-        has_place, self._has_place = self._has_place, False
+        self._call = None
         websocket.start(socket, request.query, rest, has_place)
         shared.forget_http(self)
+        return True
 
     def check_time(self, now: float) -> None:
         """Close if the peer has been too slow: RFC 9110 section 15.5.9."""
@@ -484,6 +607,26 @@ class HttpConnection(asyncio.Protocol):
             self._transport.close()
 
 
+class _Door:
+    """The opening handshake of a WebSocket of the author's part."""
+
+    __slots__ = ("_connection", "_peer", "_request")
+
+    def __init__(self, connection: HttpConnection, request: Request, peer: WebSocketConnection) -> None:
+        self._connection = connection
+        self._request = request
+        self._peer = peer
+
+    def accept(self, subprotocol: str | None, headers: tuple[tuple[str, str], ...]) -> bool:
+        """Answer with 101."""
+        fields = [*headers] if subprotocol is None else [*headers, ("Sec-WebSocket-Protocol", subprotocol)]
+        return self._connection.accept(self._request, self._peer, fields)
+
+    def refuse(self, status: int) -> None:
+        """Answer with another status."""
+        self._connection.refuse_handshake(status)
+
+
 class WebSocketConnection(asyncio.Protocol):
     """A connection that was upgraded. To its session's socket it is the peer."""
 
@@ -511,7 +654,7 @@ class WebSocketConnection(asyncio.Protocol):
         # Copied, so that a plain step touches no object that it does not need.
         self._is_between = self._ws.is_between
         self.step_now: StepNow | None = None
-        self._socket: SessionSocket | None = None
+        self._socket: SessionSocket | SocketCall | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._heard = True
         self._answered = True
@@ -522,7 +665,9 @@ class WebSocketConnection(asyncio.Protocol):
         self._paused = False
         self.is_writable = True
 
-    def start(self, socket: SessionSocket, query: str, rest: bytes, has_place: bool = False) -> None:
+    def start(
+        self, socket: SessionSocket | SocketCall, query: str, rest: bytes, has_place: bool = False
+    ) -> None:
         """Go on after the handshake, with the bytes that came behind it."""
         self._socket = socket
         self._shared.websockets.add(self)
@@ -561,7 +706,7 @@ class WebSocketConnection(asyncio.Protocol):
         assert self._socket is not None  # else no step could have been taken
         return text_frame(self._socket.reply_to(error))
 
-    def _receive(self, data: bytes, socket: SessionSocket) -> None:
+    def _receive(self, data: bytes, socket: SessionSocket | SocketCall) -> None:
         out: list[bytes] = []
         size = 0
         events = self._ws.receive_data(data)
@@ -584,7 +729,7 @@ class WebSocketConnection(asyncio.Protocol):
             elif type(event) is BinaryMessage:
                 self._write(out)
                 out = []
-                socket.receive_binary()
+                socket.receive_binary(event.data)
         self._is_between = self._ws.is_between
         self._write(out)
         if self._ws.has_data_to_send and self._ws.is_open:
@@ -596,7 +741,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._n_sent += len(data)
             self._transport.write(data)
 
-    def _close_received(self, event: CloseReceived, socket: SessionSocket) -> None:
+    def _close_received(self, event: CloseReceived, socket: SessionSocket | SocketCall) -> None:
         if event.code in _FAILURES:
             # We failed the connection: RFC 6455 section 7.1.7 wants it closed at once.
             self._flush()
@@ -626,6 +771,11 @@ class WebSocketConnection(asyncio.Protocol):
             self._n_sent += len(frame)
             self._transport.write(frame)
 
+    def send_binary(self, data: bytes) -> None:
+        """Send one binary message."""
+        if self._ws.is_open:
+            self._transport.write(binary_frame(data))
+
     def close(self, code: int) -> None:
         """Start the closing handshake, or answer the client's."""
         self._ws.send_close(code)
@@ -648,6 +798,8 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _flush(self) -> None:
         data, is_last = self._ws.data_to_send()
+        if self._transport.is_closing():
+            return  # the peer is gone, and uvloop takes no more once its handle is
         if data:
             self._transport.write(data)
         if is_last:

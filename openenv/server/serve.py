@@ -88,6 +88,7 @@ async def _serve(
     if scoreboard is not None:
         context.rows = scoreboard.rows
         context.n_gone = lambda: scoreboard.n_gone
+    await app.begin(context)
     connections = Connections(app, context, config, loop, _date, neighbours)
     adopter = None if neighbours is None else _Adopter(connections, neighbours)
     stop = asyncio.Event()
@@ -133,6 +134,7 @@ async def _serve(
             adopter.drain()
         return await _drain(connections, config.drain_s, hurry)
     finally:
+        await app.end(context)
         if adopter is not None:
             adopter.stop()
         connections.close()

@@ -43,5 +43,5 @@ def failure(error: BaseException) -> Response:
         logger.error("%s: %s", type(error).__name__, error, exc_info=error.__cause__ or error)
         status = error.status if isinstance(error, AuthorError) else 500
         text = b"Internal Server Error" if status == 500 else str(error).encode()
-        return Response(status, text, _TEXT)
+        return Response(status, text, _TEXT, error)
     return detail(error.status, error.extras().get("errors") or error.message)

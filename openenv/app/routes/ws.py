@@ -177,8 +177,8 @@ class SessionSocket:
             return None
         return self._handle(payload)
 
-    def receive_binary(self) -> None:
-        """Take a binary message: existing servers end the session on it, in these words."""
+    def receive_binary(self, data: bytes) -> None:
+        """Take a binary message: whatever it holds, existing servers end the session in these words."""
         if not self._ended:
             self._peer.send(self._error_reply(SessionError("'text'")))
 

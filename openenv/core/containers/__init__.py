@@ -1,0 +1,1 @@
+"""Providers, under the path that existing clients import them from."""

@@ -1,0 +1,30 @@
+"""The contract with authors, under the path that existing environments import it from."""
+
+from typing import Any, Protocol, TypedDict
+
+from openenv.environment import ActT, Environment, ObsT, StateT, TaskProvider, Transform
+
+__all__ = ["ActT", "Environment", "Message", "ModelTokenizer", "ObsT", "StateT", "TaskProvider", "Transform"]
+
+
+class Message(TypedDict):
+    """One message of a conversation."""
+
+    role: str
+    content: str
+
+
+class ModelTokenizer(Protocol):
+    """A tokenizer with a chat template, such as those of Hugging Face's transformers."""
+
+    def apply_chat_template(
+        self,
+        conversation: list[Message],
+        tokenize: bool = True,
+        return_tensors: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The conversation as the model wants it: token ids, or a text where `tokenize` is False."""
+
+    def decode(self, token_ids: Any, skip_special_tokens: bool = False, **kwargs: Any) -> str:
+        """The text of token ids."""

@@ -1,0 +1,15 @@
+"""Environments with tools, under the path that existing ones import it from."""
+
+from typing import ClassVar
+
+from openenv import mcp
+from openenv.core.env_server.types import TOOL_TYPES
+from openenv.mcp import MCP_TOOL_CALL_TIMEOUT, get_server_tools
+
+__all__ = ["MCP_TOOL_CALL_TIMEOUT", "MCPEnvironment", "get_server_tools"]
+
+
+class MCPEnvironment(mcp.MCPEnvironment):
+    """`openenv.MCPEnvironment`, answering with the classes of `openenv.core`."""
+
+    tool_types: ClassVar[mcp.ToolTypes] = TOOL_TYPES
