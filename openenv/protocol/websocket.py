@@ -170,7 +170,8 @@ class WebSocketServer:
         self._held: bytearray | None = None
         self._missing = 0
         self._library: ServerProtocol | None = None
-        self._fragments: list[bytes] | None = None
+        # Put together as they come, because a list of them would hold a peer's empty ones without end.
+        self._fragments: bytearray | None = None
         self._gathered = 0  # bytes in the fragments
         self._text = False
         self._ended = False
@@ -276,11 +277,11 @@ class WebSocketServer:
         opcode = frame.opcode
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
             self._text = opcode is Opcode.TEXT
-            self._fragments = [bytes(frame.data)]
+            self._fragments = bytearray(frame.data)
             self._gathered = len(frame.data)
         elif opcode is Opcode.CONT:
             assert self._fragments is not None
-            self._fragments.append(bytes(frame.data))
+            self._fragments += frame.data
             self._gathered += len(frame.data)
         elif opcode is Opcode.CLOSE:
             self._ended = True
@@ -291,7 +292,7 @@ class WebSocketServer:
             return
         if not frame.fin:
             return
-        message = b"".join(self._fragments)
+        message = bytes(self._fragments)
         self._fragments = None
         self._gathered = 0
         if not self._text:

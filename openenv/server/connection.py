@@ -712,6 +712,8 @@ class WebSocketConnection(asyncio.Protocol):
         events = self._ws.receive_data(data)
         if events:  # a pong is none
             self._n_received += len(data)
+        if self._ws.has_data_to_send and self._ws.is_open:
+            self._flush()  # a pong goes before what was said behind its ping: RFC 6455 section 5.5.2
         for event in events:
             if type(event) is bytes:
                 reply = socket.receive(event)
@@ -732,8 +734,6 @@ class WebSocketConnection(asyncio.Protocol):
                 socket.receive_binary(event.data)
         self._is_between = self._ws.is_between
         self._write(out)
-        if self._ws.has_data_to_send and self._ws.is_open:
-            self._flush()
 
     def _write(self, out: list[bytes]) -> None:
         if out:

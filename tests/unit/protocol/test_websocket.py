@@ -347,6 +347,20 @@ def test_a_message_beyond_the_limit_fails_with_1009(stream: bytes) -> None:
     failed(stream, 1009, 10)
 
 
+def test_a_message_in_tiny_fragments_is_held_in_few_bytes() -> None:
+    """Empty ones count for nothing towards the limit: they must not be kept, either."""
+    server = WebSocketServer(LIMIT)
+    tracemalloc.start()
+    try:
+        server.receive_data(frame(TEXT, b"ab"))
+        for _ in range(200):
+            server.receive_data(frame(CONTINUATION) * 50 + frame(CONTINUATION, b"ab") * 50)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 100_000
+
+
 def test_a_message_in_tiny_pieces_is_held_in_few_bytes() -> None:
     """The cost of holding a message does not depend on how the peer cuts it."""
     server = WebSocketServer(LIMIT)

@@ -526,6 +526,20 @@ def test_json_that_is_no_object_ends_the_session(payload: bytes) -> None:
     play(test)
 
 
+def test_a_ping_between_fragments_is_answered_before_the_message() -> None:
+    """However much of it comes at once; the Autobahn suite asks for it in case 5.6."""
+
+    async def test(worker: Worker) -> None:
+        transport = await upgraded(worker)
+        first = Frame(Opcode.TEXT, b'{"type":', fin=False).serialize(mask=True)
+        ping = Frame(Opcode.PING, b"abc").serialize(mask=True)
+        last = Frame(Opcode.CONT, b'"state"}').serialize(mask=True)
+        transport.protocol.data_received(first + ping + last)
+        assert transport.take().startswith(b"\x8a\x03abc\x81")
+
+    play(test)
+
+
 def test_a_ping_is_answered_while_a_step_runs() -> None:
     """Existing clients drop a server that does not pong for 20 s."""
     release = threading.Event()
