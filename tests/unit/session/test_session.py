@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import uvloop
 
 from openenv.errors import (
     AuthorError,
@@ -353,3 +354,22 @@ def test_a_machine_without_threads_refuses_the_session_and_keeps_the_slot_count(
 
 def _no_thread(self: threading.Thread) -> None:
     raise RuntimeError("can't start new thread")
+
+
+def test_a_step_that_ended_in_time_is_not_late_because_the_loop_was() -> None:
+    """uvloop runs its timers before it hears what threads have to say."""
+
+    async def main() -> None:
+        pool = pool_of(envs.ThreadEnv)
+        session = await open_session(pool)
+
+        def ask_and_block_the_loop(done: Any) -> Any:
+            result = session.step({"message": "hi"}, fields, done, 0.05)
+            threading.Event().wait(0.2)
+            return result
+
+        assert (await outcome(ask_and_block_the_loop))["echoed"] == "hi"
+        await close_session(pool, session)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
