@@ -391,6 +391,29 @@ class Config:
         variable="OPENENV_CLOSE_DEADLINE_S",
         flag="--close-deadline-s",
     )
+    isolation: str = _knob(
+        "thread",
+        "where each session's environment lives: on a thread, or in a process that can be killed",
+        choices=("thread", "process"),
+        variable="OPENENV_ISOLATION",
+        flag="--isolation",
+    )
+    env_memory_bytes: int = _knob(
+        0,
+        "memory that an environment's process may take beyond the imported code; 0 sets no limit",
+        unit="bytes",
+        high=2**60,
+        variable="OPENENV_ENV_MEMORY_BYTES",
+        flag="--env-memory-bytes",
+    )
+    env_cpu_s: int = _knob(
+        0,
+        "processor time that an environment's process may use in its life; 0 sets no limit",
+        unit="seconds",
+        high=31 * 86400,
+        variable="OPENENV_ENV_CPU_S",
+        flag="--env-cpu-s",
+    )
     capacity_wait_s: float = _knob(
         5.0,
         "time that a client waits for a session while all are taken; 0 refuses at once",
@@ -463,6 +486,10 @@ def resolve(
     config = Config(**{knob.name: _settle(knob, flags, variables, code) for knob in KNOBS.values()})
     if config.ssl_keyfile is not None and config.ssl_certfile is None:
         raise ConfigurationError("got --ssl-keyfile without --ssl-certfile; give both, or neither")
+    if config.isolation != "process" and (config.env_memory_bytes or config.env_cpu_s):
+        raise ConfigurationError(
+            "got --env-memory-bytes or --env-cpu-s without --isolation process; a thread has no such limits"
+        )
     return config
 
 

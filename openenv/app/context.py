@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openenv.codec import encode
 from openenv.config import Config
 from openenv.protocol.http11 import Request
 from openenv.schema import Schema, jsonable
+from openenv.session import child
+from openenv.session.calls import ProcessCalls
 from openenv.session.meter import Meter
+from openenv.session.nursery import Limits, Nursery
 from openenv.session.pool import Capacity, SessionPool
+from openenv.session.process import ProcessRunner
 from openenv.session.runner import EnvironmentSpec, Mailbox, StatelessCalls
 from openenv.session.session import Deadlines
 
@@ -103,6 +108,13 @@ class Context:
         self.trouble: str | None = None
         mailbox = Mailbox(loop)
         spec = replace(definition.environment, debug=config.debug, hide_errors=config.hide_errors)
+        start_process: Callable[[Callable[[], None]], ProcessRunner] | None = None
+        self._nursery: Nursery | None = None
+        if config.isolation == "process":
+            # First of all, while this process holds no lock and has no thread: it is forked here.
+            limits = Limits(config.env_memory_bytes, config.env_cpu_s)
+            self._nursery = Nursery(partial(child.run, spec, Response), loop, limits)
+            start_process = partial(ProcessRunner, self._nursery, spec, loop, Response)
         self.definition = definition
         self.router = router
         self.config = config
@@ -123,16 +135,27 @@ class Context:
             config.max_waiting,
             self.meter,
             deadlines,
+            start_process,
         )
-        self.stateless = StatelessCalls(spec, mailbox, loop)
+        self.stateless: StatelessCalls | ProcessCalls = (
+            StatelessCalls(spec, mailbox, loop)
+            if start_process is None
+            else ProcessCalls(start_process, loop, deadlines)
+        )
         self.openapi: bytes | None = None
         self.gate: Gate | None = None
         self.lifespan: Lifespan | None = None
 
     def close(self, when_empty: Callable[[], None]) -> None:
         """Close every session, then call `when_empty`."""
+
+        def empty() -> None:
+            if self._nursery is not None:
+                self._nursery.close()
+            when_empty()
+
         self.stateless.close()
-        self.pool.close_all(when_empty)
+        self.pool.close_all(empty)
 
 
 Respond = Callable[[Response], None]

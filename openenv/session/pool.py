@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from openenv.errors import SessionCapacityError, SessionError, SessionNotFoundError
 from openenv.session.meter import Meter
+from openenv.session.process import AnyRunner, ProcessRunner
 from openenv.session.runner import EnvironmentSpec, Mailbox, OnDone, Runner, WorkThread
 from openenv.session.session import Deadlines, Session, SessionState
 
@@ -108,6 +109,8 @@ class SessionPool:
         max_waiting: How many may wait.
         meter: Counts for this worker.
         deadlines: Of the environments' methods.
+        start_process: Makes a runner whose environment has a process of its own, given what to call when
+            that is lost; None has them live here.
 
     Attributes:
         meter: As given.
@@ -123,9 +126,11 @@ class SessionPool:
         max_waiting: int = 1,
         meter: Meter | None = None,
         deadlines: Deadlines | None = None,
+        start_process: Callable[[Callable[[], None]], ProcessRunner] | None = None,
     ) -> None:
         self.meter = meter or Meter()
         self._deadlines = deadlines or Deadlines()
+        self._start_process = start_process
         self._spec = spec
         self._capacity = capacity
         self._loop = loop
@@ -134,7 +139,8 @@ class SessionPool:
         self._max_waiting = max_waiting
         self._line: deque[Ticket] = deque()
         self._looker: asyncio.TimerHandle | None = None
-        self._shared = WorkThread(mailbox, "openenv-sessions") if spec.single_thread else None
+        share = spec.single_thread and start_process is None
+        self._shared = WorkThread(mailbox, "openenv-sessions") if share else None
         self._sessions: dict[str, Session] = {}
         self._when_closed: dict[str, list[Callable[[], None]]] = {}
         self._when_empty: Callable[[], None] | None = None
@@ -176,7 +182,7 @@ class SessionPool:
                 self.meter,
                 self._deadlines,
             )
-        except RuntimeError as error:  # the machine gives no more threads
+        except RuntimeError as error:  # the machine gives no more threads, or descriptors
             self._capacity.release()
             raise self.full(f"Server cannot start a session: {error}") from error
         self._sessions[session.id] = session
@@ -335,7 +341,9 @@ class SessionPool:
             session.close()
         self._check_empty()
 
-    def _make_runner(self, name: str) -> Runner:
+    def _make_runner(self, name: str, on_lost: Callable[[], None]) -> AnyRunner:
+        if self._start_process is not None:
+            return self._start_process(on_lost)
         return Runner(self._spec, self._mailbox, self._loop, name, self._shared, self.meter)
 
     def show(self) -> None:

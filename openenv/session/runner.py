@@ -47,7 +47,9 @@ __all__ = [
     "WorkThread",
     "draws_itself",
     "environment_class",
+    "is_awaited",
     "reset_function",
+    "work",
 ]
 
 logger = logging.getLogger("openenv.session")
@@ -160,6 +162,11 @@ def reset_function(cls: type) -> Any:
     return getattr(cls, _method_of(cls, "reset").name, None)
 
 
+def is_awaited(cls: type, name: str) -> bool:
+    """Whether `reset`, `step` or `close` of this class is awaited."""
+    return _method_of(cls, name).is_async
+
+
 def _keywords_of(method: Any) -> frozenset[str] | None:
     try:
         parameters = inspect.signature(method).parameters.values()
@@ -202,7 +209,8 @@ class Mailbox:
 _Job = tuple[Callable[..., Any], tuple[Any, ...], OnDone]
 
 
-def _work(jobs: SimpleQueue[_Job | None], mailbox: Mailbox) -> None:
+def work(jobs: SimpleQueue[_Job | None], mailbox: Mailbox) -> None:
+    """Do jobs in order, on the calling thread, until there is a None among them."""
     while (job := jobs.get()) is not None:
         call, args, on_done = job
         try:
@@ -223,7 +231,7 @@ class WorkThread:
     def __init__(self, mailbox: Mailbox, name: str) -> None:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         # daemon: a call that never returns must not keep the process from ending.
-        threading.Thread(target=_work, args=(self._jobs, mailbox), name=name, daemon=True).start()
+        threading.Thread(target=work, args=(self._jobs, mailbox), name=name, daemon=True).start()
 
     def submit(self, call: Callable[..., Any], args: tuple[Any, ...], on_done: OnDone) -> None:
         self._jobs.put((call, args, on_done))
@@ -368,6 +376,7 @@ class Runner:
         "_spec",
         "_task",
         "_thread",
+        "ended",
         "env",
         "step_now",
     )
@@ -393,6 +402,8 @@ class Runner:
         self._held: Any = None
         self._context: Context | None = None
         self.env: Any = None
+        # How a process of the environment's ended: it has none here.
+        self.ended: str | None = None
         # A step without keywords that runs on the loop, or None where it runs elsewhere: the one
         # call that is made a hundred thousand times a second goes round the layers of the others.
         self.step_now: StepNow | None = None
@@ -545,6 +556,9 @@ class Runner:
             on_done(None, error)
         else:
             on_done(None, None)
+
+    def kill(self) -> None:
+        """A thread cannot be killed: a call that does not return keeps it. A process can."""
 
     def _end_thread(self) -> None:
         if self._thread is not None and not self._shared:
@@ -708,8 +722,8 @@ class StatelessCalls:
         if self._n_running > self._n_threads and self._n_threads < MAX_STATELESS_THREADS:
             self._n_threads += 1
             name = f"openenv-stateless-{self._n_threads}"
-            work = (self._jobs, self._mailbox)
-            threading.Thread(target=_work, args=work, name=name, daemon=True).start()
+            args_of_work = (self._jobs, self._mailbox)
+            threading.Thread(target=work, args=args_of_work, name=name, daemon=True).start()
 
         def done(result: Any, error: BaseException | None) -> None:
             self._n_running -= 1

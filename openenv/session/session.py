@@ -30,7 +30,8 @@ from openenv.errors import (
 )
 from openenv.schema import Schema
 from openenv.session.meter import Meter
-from openenv.session.runner import PENDING, Finish, OnDone, Runner, StepNow
+from openenv.session.process import AnyRunner
+from openenv.session.runner import PENDING, Finish, OnDone, StepNow
 
 __all__ = ["TRANSITIONS", "Deadlines", "Session", "SessionState"]
 
@@ -107,7 +108,7 @@ class Session:
 
     def __init__(
         self,
-        make_runner: Callable[[str], Runner],
+        make_runner: Callable[[str, Callable[[], None]], AnyRunner],
         action: Schema,
         loop: asyncio.AbstractEventLoop,
         on_closed: Callable[[Session], None],
@@ -129,7 +130,7 @@ class Session:
         self._on_closed = on_closed
         self._on_done: OnDone | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._runner = make_runner(self.id)
+        self._runner = make_runner(self.id, self._lost)
         self.step_now: StepNow | None = None
         self.shared = False
         # Calls that wait for their turn, and who waits for the one under way: both only of `in_turn`.
@@ -165,11 +166,21 @@ class Session:
         self._move(SessionState.READY)
         self._meter.observe("factory", self._loop.time() - self._asked_at)
 
+    def _lost(self) -> None:
+        """The environment's process ended while nobody asked anything of it."""
+        if self.state is not _READY:
+            return
+        logger.warning(
+            "session %s: its process %s", self.id, self._runner.ended, extra={"session_id": self.id}
+        )
+        self._move(SessionState.BROKEN)
+
     def _overrun_factory(self) -> None:
         """Whoever waits is refused and the place is free; what the factory makes at last is closed."""
         self._timer = None
         if self.state is not SessionState.STARTING:
             return
+        self._runner.kill()
         on_done, self._on_done = self._on_done, None
         self._meter.count("overruns")
         self._move(SessionState.CLOSED)
@@ -183,12 +194,12 @@ class Session:
 
     def _opened(self, result: Any, error: BaseException | None) -> None:
         on_done, self._on_done = self._on_done, None
-        if self.state is SessionState.CLOSED:  # whoever waited has gone; close() left this to us
-            self._close_runner()
-            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self.state is SessionState.CLOSED:  # whoever waited has gone; close() left this to us
+            self._close_runner()
+            return
         if error is not None:
             self._fail_open()
         else:
@@ -359,6 +370,10 @@ class Session:
 
     def _refuse(self) -> NoReturn:
         if self.state is SessionState.BROKEN:
+            if self._runner.ended is not None:
+                raise SessionBrokenError(
+                    f"the environment's process {self._runner.ended}; reset the session to go on"
+                )
             raise SessionBrokenError("an earlier call overran its time; reset the session to go on")
         raise SessionError(f"session {self.id} is {self.state.value}, expected it to be ready")
 
@@ -371,7 +386,7 @@ class Session:
         if self._method:
             self._meter.observe(self._method, self._loop.time() - self._asked_at)
             self._method = ""
-        self.state = _READY
+        self.state = _READY if self._runner.ended is None else SessionState.BROKEN
         on_done, self._on_done = self._on_done, None
         assert on_done is not None
         on_done(result, error)
@@ -406,6 +421,7 @@ class Session:
         if self.state is not _RUNNING:
             return
         self._move(SessionState.BROKEN)
+        self._runner.kill()
         self._meter.count("overruns")
         self._method = ""
         on_done, self._on_done = self._on_done, None
@@ -425,7 +441,7 @@ class Session:
     ) -> Any:
         self._runner.abandon(self._log_close)
         self._move(SessionState.STARTING)
-        self._runner = self._make_runner(self.id)
+        self._runner = self._make_runner(self.id, self._lost)
 
         def opened(result: Any, error: BaseException | None) -> None:
             if error is not None:
@@ -457,7 +473,10 @@ class Session:
         if self._timer is not None:
             self._timer.cancel()
         if was is SessionState.STARTING:
-            return  # _opened comes and finds it closed
+            # _opened comes and finds it closed, unless the factory hangs.
+            if self._deadlines.close is not None:
+                self._timer = self._loop.call_later(self._deadlines.close, self._overrun_close)
+            return
         if was is SessionState.BROKEN:
             # Its environment may hang for ever: the slot must not.
             self._runner.abandon(self._log_close)
@@ -479,6 +498,7 @@ class Session:
     def _overrun_close(self) -> None:
         """An environment that does not end must not hold its place for ever."""
         self._timer = None
+        self._runner.kill()
         self._meter.count("overruns")
         logger.warning(
             "session %s: close() did not return within %g s; its place is free all the same",

@@ -300,7 +300,7 @@ def _find(context: Context, session_id: Any) -> Session:
 
 
 def _list_tools(call: Call) -> Any:
-    return _ask(call, tools.list_tools, (), lambda listed: {"tools": listed})
+    return _ask(call, tools.list_tools, (), _as_tools)
 
 
 def _call_tool(call: Call) -> Any:
@@ -310,7 +310,7 @@ def _call_tool(call: Call) -> Any:
 
 
 def _list_tools_mcp(call: Call) -> Any:
-    return _ask(call, tools.list_tools_mcp, (), lambda listed: {"tools": listed})
+    return _ask(call, tools.list_tools_mcp, (), _as_tools)
 
 
 def _call_tool_mcp(call: Call) -> Any:
@@ -335,8 +335,8 @@ def _ask(
     if session is None and rpc.params.get("session_id"):
         session = _find(context, rpc.params["session_id"])
 
-    async def ask(env: Any) -> Any:
-        return await function(env, family, *args)
+    # What runs with the environment may do so in another process, so it is no function of this one's.
+    ask = partial(_await_tools, function, family, args)
 
     def done(result: Any, error: BaseException | None) -> None:
         call.reply(
@@ -349,6 +349,14 @@ def _ask(
         return session.in_turn(partial(session.apply, ask, finish), done)
     except OpenEnvError as error:
         raise _error(error) from error
+
+
+async def _await_tools(function: Callable[..., Any], family: Any, args: tuple[Any, ...], env: Any) -> Any:
+    return await function(env, family, *args)
+
+
+def _as_tools(listed: Any) -> dict[str, Any]:
+    return {"tools": listed}
 
 
 def _error(error: BaseException) -> RpcError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from openenv.app.context import Context, Respond, Response, detail, json_response
@@ -86,7 +87,7 @@ def _ask_with_body(
         return refusal.response
     named = {"env_name": context.definition.env_name} if method == "list_tasks" else {}
     args = tuple(vars(body).values())
-    return _ask(context, request, respond, method, args, lambda value: json_response({key: value, **named}))
+    return _ask(context, request, respond, method, args, partial(_finish_named, key, named))
 
 
 def _ask(
@@ -123,6 +124,10 @@ def _refusal(error: BaseException, method: str) -> Response:
         if isinstance(error.__cause__, IndexError):
             return detail(400, "Invalid task index")
     return failure(error)
+
+
+def _finish_named(key: str, named: dict[str, str], value: Any) -> Response:
+    return json_response({key: value, **named})
 
 
 def _finish_splits(splits: Any) -> Response:
