@@ -288,7 +288,7 @@ async def run(server: Server, options: argparse.Namespace) -> bool:
         ("processes before, after", f"{len(idle.pids)}, {len(after.pids)} (zombies {len(dead)})"),
         ("descriptors before, after", f"{idle.n_fds}, {after.n_fds}"),
         ("threads before, after", f"{idle.n_threads}, {after.n_threads}"),
-        ("memory before, after", f"{idle.rss_bytes / 2**20:.1f} MiB, {after.rss_bytes / 2**20:.1f} MiB"),
+        ("memory before, after", f"{idle.anon_bytes / 2**20:.1f} MiB, {after.anon_bytes / 2**20:.1f} MiB"),
         ("places taken again; the next one is told", f"{n_opened} of {options.capacity}; {refused}"),
         ("machine", load()),
     ]

@@ -1,8 +1,8 @@
 """What RFC 6455 says about bytes, case by case, in the order of the Autobahn test suite's sections.
 
-The server is no echo, but it names the type of a message that it does not know: `{"type": TEXT}` comes back with
-TEXT in it. A case sends bytes, in pieces, and says what has to come: that text, pongs, a close frame with
-one of some codes, and then the end of the connection. Sections 12 and 13 of the suite, about
+The server is no echo, but it names the type of a message that it does not know: `{"type": TEXT}` comes
+back with TEXT in it. A case sends bytes, in pieces, and says what has to come: that text, pongs, a close
+frame with one of some codes, and then the end of the connection. Sections 12 and 13 of the suite, about
 compression, are one promise here: it is never agreed to, and what claims to be compressed is refused.
 """
 

@@ -108,7 +108,7 @@ async def watch(soak: Soak, pid: int, until: float, every_s: float) -> list[tupl
         reading = read(pid)
         rows.append((reading, percentile(taken, 0.99), len(taken)))
         print(
-            f"{time.strftime('%H:%M:%S')} memory {reading.rss_bytes / 2**20:7.2f} MiB  fds {reading.n_fds}  "
+            f"{time.strftime('%H:%M:%S')} memory {reading.anon_bytes / 2**20:7.2f} MiB  fds {reading.n_fds}  "
             f"threads {reading.n_threads}  p50 {percentile(taken, 0.5):.2f} ms  p99 {rows[-1][1]:.2f} ms  "
             f"steps {len(taken)}  wrong {soak.n_wrong}  {load()}",
             flush=True,
@@ -136,11 +136,11 @@ async def run(server: Server, options: argparse.Namespace) -> bool:
     settled = rows[skip:] or rows
     times = [reading.at for reading, _, _ in settled]
     hours = options.seconds / 3600
-    memory = slope(times, [reading.rss_bytes for reading, _, _ in settled])
+    memory = slope(times, [reading.anon_bytes for reading, _, _ in settled])
     fds = slope(times, [reading.n_fds for reading, _, _ in settled])
     threads = slope(times, [reading.n_threads for reading, _, _ in settled])
     p99 = slope(times, [value for _, value, _ in settled])
-    mean_memory = sum(reading.rss_bytes for reading, _, _ in settled) / len(settled)
+    mean_memory = sum(reading.anon_bytes for reading, _, _ in settled) / len(settled)
     print(
         table(
             [
@@ -151,7 +151,7 @@ async def run(server: Server, options: argparse.Namespace) -> bool:
                 ("wrong or lost answers", soak.n_wrong),
                 (
                     "memory of all processes",
-                    f"{mean_memory / 2**20:.2f} MiB (idle {idle.rss_bytes / 2**20:.2f})",
+                    f"{mean_memory / 2**20:.2f} MiB (idle {idle.anon_bytes / 2**20:.2f})",
                 ),
                 ("memory slope", f"{memory / 2**20:+.3f} MiB/h ({100 * memory / mean_memory:+.2f} %/h)"),
                 ("descriptor slope", f"{fds:+.2f}/h"),

@@ -20,14 +20,15 @@ class Reading:
     """One look at a server's processes.
 
     Attributes:
-        rss_bytes: Private and shared memory of all processes together, shared pages in proportion (PSS).
+        anon_bytes: Memory of all processes together that is no file, pages shared by several in proportion
+            (Pss_Anon). Pages of files count for less where somebody else runs the same Python.
         n_fds: Open descriptors of all.
         n_threads: Threads of all.
         pids: The processes, the first one first.
         at: Monotonic seconds.
     """
 
-    rss_bytes: int
+    anon_bytes: int
     n_fds: int
     n_threads: int
     pids: tuple[int, ...]
@@ -69,7 +70,7 @@ def read(pid: int) -> Reading:
         with suppress(OSError):
             rollup = Path(f"/proc/{each}/smaps_rollup").read_text()
             memory += 1024 * next(
-                int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")
+                int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss_Anon:")
             )
             n_fds += len(os.listdir(f"/proc/{each}/fd"))
             n_threads += len(os.listdir(f"/proc/{each}/task"))
