@@ -1,0 +1,58 @@
+from typing import Any, Dict, List, Literal, Optional, Union
+
+from openenv.core.env_server import Action, Environment, Observation, State, create_app
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class NumberAction(Action):
+    n: int = 0
+
+
+class NumberObservation(Observation):
+    total: int = 0
+
+
+class NumberEnvironment(Environment):
+    SUPPORTS_CONCURRENT_SESSIONS = True
+
+    def __init__(self):
+        super().__init__()
+        self._state = State(episode_id="n")
+        self._total = 0
+
+    def reset(self, seed=None, episode_id=None, **kwargs):
+        self._total = seed or 0
+        self._state = State(episode_id=episode_id or "n", step_count=0)
+        return NumberObservation(total=self._total)
+
+    def step(self, action, timeout_s=None, **kwargs):
+        if action.n == 99:
+            raise KeyError("lost")
+        self._state.step_count += 1
+        self._total += action.n
+        return NumberObservation(total=self._total, reward=action.n, done=self._total > 20)
+
+    @property
+    def state(self):
+        return self._state
+
+
+app = create_app(NumberEnvironment, NumberAction, NumberObservation, env_name="removed")
+
+for route in list(app.routes):
+    if getattr(route, "path", "") == "/schema" and "GET" in getattr(route, "methods", ()):
+        app.routes.remove(route)
+    if getattr(route, "path", "") == "/metadata":
+        app.router.routes.remove(route)
+
+
+@app.get("/metadata")
+async def metadata():
+    return {"name": "other"}
+
+
+async def first():
+    return {"first": True}
+
+
+app.add_api_route("/first", first, methods=["GET"])
