@@ -42,7 +42,9 @@ class Health:
         meter.show("threads", threading.active_count())
         meter.show("loop_lag_us", int(lag_s * 1e6))
         meter.show("looked_at_ms", int(now * 1e3))
-        meter.show("stuck", int(_is_stuck(meter.cells)))
+        # What broke a session with a process of its own was killed with it.
+        is_thread = context.config.isolation == "thread"
+        meter.show("stuck", int(is_thread and _is_stuck(meter.cells)))
         context.trouble = self._trouble(now)
 
     def _trouble(self, now: float) -> str | None:

@@ -82,7 +82,7 @@ def pack(result: Any, record: type[tuple[Any, ...]]) -> Packed:
 
     Args:
         result: Bytes, a `record`, or anything that has a JSON form.
-        record: A named tuple of a number, bytes and pairs of text: an HTTP response.
+        record: A named tuple that begins with a number, bytes and pairs of text: an HTTP response.
 
     Raises:
         TypeError: It is none of these.
@@ -90,7 +90,7 @@ def pack(result: Any, record: type[tuple[Any, ...]]) -> Packed:
     if type(result) is bytes:
         return _frame(_BYTES, result)
     if isinstance(result, record):
-        number, body, pairs = tuple(result)
+        number, body, pairs = tuple(result)[:3]
         head = encode([number, pairs])
         return _frame(_RECORD, _LENGTH.pack(len(head)) + head + body)
     return _frame(_VALUE, encode(result, jsonable))
