@@ -657,10 +657,10 @@ def _new_class(cls: type, args: tuple[Any, ...]) -> Kind:
         return EnumKind(cls)
     if issubclass(cls, PurePath):
         return PathKind(cls)
-    if all(hasattr(cls, name) for name in ("model_validate", "model_json_schema", "model_dump")):
-        return ForeignKind(cls)
     if dataclasses.is_dataclass(cls) or is_typed_dict(cls):
         return RecordKind(cls)
+    if all(hasattr(cls, name) for name in ("model_validate", "model_json_schema", "model_dump")):
+        return ForeignKind(cls)
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return NamedTupleKind(cls)
     if cls.__module__ == "numpy" and cls.__name__ == "ndarray":

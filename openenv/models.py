@@ -25,9 +25,9 @@ import functools
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import FrameType
-from typing import Any, ClassVar, Generic, Literal, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, dataclass_transform
 
 __all__ = [
     "Action",
@@ -139,6 +139,7 @@ class Model:
     __model_fields__: ClassVar[dict[str, dataclasses.Field[Any]]] = {}
     __generated_init__: ClassVar[bool] = False
     __scope__: ClassVar[dict[str, Any]] = {}
+    model_fields: ClassVar[dict[str, dataclasses.Field[Any]]] = {}
 
     def __init_subclass__(cls, *, extra: Extra | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -155,6 +156,9 @@ class Model:
         for name, specifier in factories.items():
             setattr(cls, name, specifier)
         cls.__model_fields__ = dict(cls.__dataclass_fields__)  # type: ignore[attr-defined]
+        cls.model_fields = {
+            name: entry for name, entry in cls.__model_fields__.items() if not name.startswith("_")
+        }
         cls.__generated_init__ = not own_init
         cls.__scope__ = cls.__scope__ | _local_names(sys._getframe(1))
         if cls.__extra__ == "allow" and not own_init:
@@ -166,6 +170,66 @@ class Model:
         return _compared(self) == _compared(other)
 
     __hash__ = None  # type: ignore[assignment]
+
+    # The names by which pydantic's users know these; the classes of `openenv.core` have them from pydantic.
+
+    def model_dump(
+        self,
+        *,
+        mode: str = "python",
+        include: Collection[str] | None = None,
+        exclude: Collection[str] = (),
+        exclude_none: bool = False,
+    ) -> dict[str, Any]:
+        """The fields in order of declaration, models within them as dicts.
+
+        Args:
+            mode: ``json`` gives values as they travel, ``python`` leaves dates, enumerations and the like.
+            include: Names to take, None for all.
+            exclude: Names to leave out.
+            exclude_none: Leave out what is None.
+        """
+        from openenv.schema import dump, to_json
+
+        dumped: dict[str, Any] = to_json(self) if mode == "json" else dump(self)
+        return {
+            name: value
+            for name, value in dumped.items()
+            if name not in exclude
+            and (include is None or name in include)
+            and not (exclude_none and value is None)
+        }
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Another object of the same values.
+
+        Args:
+            update: Values to set in it, unchecked.
+            deep: Whether what the values hold is copied too.
+        """
+        copied = copy.deepcopy(self) if deep else copy.copy(self)
+        for name, value in (update or {}).items():
+            setattr(copied, name, value)
+        return copied
+
+    @classmethod
+    def model_validate(cls, value: Any) -> Self:
+        """An object of JSON values; one that is of the class already is given back.
+
+        Raises:
+            SchemaError: The values do not fit.
+        """
+        from openenv.schema import schema_of
+
+        made: Self = schema_of(cls).load(value)
+        return made
+
+    @classmethod
+    def model_json_schema(cls) -> dict[str, Any]:
+        """What `model_validate` takes, as JSON Schema draft 2020-12."""
+        from openenv.schema import schema_of
+
+        return copy.deepcopy(schema_of(cls).json_schema)
 
     def __repr__(self) -> str:
         hidden = {name for name, entry in _fields(self).items() if not entry.repr}

@@ -97,7 +97,7 @@ class Schema:
     def json_schema(self) -> dict[str, Any]:
         """What :attr:`load` accepts, as JSON Schema draft 2020-12. Do not change it in place."""
         if self._json_schema is None:
-            self._json_schema = describe(self._kind, _to_json)
+            self._json_schema = describe(self._kind, to_json)
         return self._json_schema
 
     def dump_observation(self, obj: Any) -> DumpedObservation:
@@ -281,7 +281,7 @@ def _dumper_of(cls: type) -> Callable[[Any], Any]:
     if dataclasses.is_dataclass(cls) and not issubclass(cls, Enum):
         return _compile_dump(cls, frozenset(), "{fields}")
     if _has_model_dump(cls):
-        return lambda value: value.model_dump()
+        return _foreign_dump_of(cls)
     if issubclass(cls, dict):
         return lambda value: {key: dump(item) for key, item in value.items()}
     if issubclass(cls, list | tuple):
@@ -414,7 +414,7 @@ def _observation_dumper_of(cls: type) -> Callable[[Any], DumpedObservation]:
         metadata = "o.metadata" if "metadata" in names else "getattr(o, 'metadata', None)"
         return _compile_dump(cls, _APART, f"({{fields}}, {reward}, {done}, {metadata} or None)")
     if _has_model_dump(cls):
-        return _dump_foreign_observation
+        return _foreign_observation_dumper(_foreign_dump_of(cls))
     if issubclass(cls, Mapping):
         return _dump_mapping_observation
     raise TypeError(
@@ -423,10 +423,38 @@ def _observation_dumper_of(cls: type) -> Callable[[Any], DumpedObservation]:
     )
 
 
-def _dump_foreign_observation(obj: Any) -> DumpedObservation:
-    fields = obj.model_dump(exclude=set(_APART))
-    reward, done = getattr(obj, "reward", None), getattr(obj, "done", False)
-    return fields, reward, done, getattr(obj, "metadata", None) or None
+def _foreign_observation_dumper(dump_fields: Callable[..., Any]) -> Callable[[Any], DumpedObservation]:
+    apart = set(_APART)
+
+    def dump_foreign(obj: Any) -> DumpedObservation:
+        reward, done = getattr(obj, "reward", None), getattr(obj, "done", False)
+        return dump_fields(obj, exclude=apart), reward, done, getattr(obj, "metadata", None) or None
+
+    return dump_foreign
+
+
+def _foreign_dump_of(cls: Any) -> Callable[..., Any]:
+    """How a model of another library is dumped: by itself, with bytes as texts, which is what they are there.
+
+    Only models that declare bytes are looked through.
+    """
+    fields = getattr(cls, "model_fields", {}).values()
+    if not any("bytes" in repr(getattr(entry, "annotation", None)) for entry in fields):
+        return typing.cast("Callable[..., Any]", cls.model_dump)
+    return lambda obj, **options: _with_texts(obj.model_dump(**options))
+
+
+def _with_texts(value: Any) -> Any:
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value
+    if type(value) is dict:
+        return {key: _with_texts(item) for key, item in value.items()}
+    if type(value) is list or type(value) is tuple:
+        return [_with_texts(item) for item in value]
+    return value
 
 
 def _dump_mapping_observation(obj: Mapping[str, Any]) -> DumpedObservation:
@@ -447,10 +475,10 @@ def dump_state(obj: Any) -> dict[str, Any]:
 
 
 def _state_dumper_of(cls: type) -> Callable[[Any], dict[str, Any]]:
-    if _has_model_dump(cls):
-        return lambda obj: typing.cast("dict[str, Any]", obj.model_dump())
     if dataclasses.is_dataclass(cls):
         return _compile_dump(cls, frozenset(), "{fields}")
+    if _has_model_dump(cls):
+        return _foreign_dump_of(cls)
     if issubclass(cls, dict):
         return _as_it_is
     return dict if issubclass(cls, Mapping) else _dump_no_state
@@ -536,7 +564,8 @@ _CONVERTERS: dict[type, Callable[[Any], Any]] = {
 }
 
 
-def _to_json(value: Any) -> Any:
+def to_json(value: Any) -> Any:
+    """Any object as the JSON values that it travels as."""
     return codec.decode(codec.encode(dump(value), jsonable))
 
 

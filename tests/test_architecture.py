@@ -110,6 +110,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "server.asgi_calls",
         "except Exception",
     ): "an author's ASGI application may raise anything, which ends one request or WebSocket",
+    ("models", "schema"): "a model loads, dumps and describes itself for those who know that from pydantic",
     ("app.routes.ws", "except Exception"): "a fault of ours ends one session, under any server",
     ("app.routes.control", "except Exception"): "author code may check an action while it is loaded",
     ("cli.targets", "except Exception"): "importing a target runs author code, which may raise anything",

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from openenv.app import asgi
 from openenv.app.context import Response
-from openenv.app.router import Route
+from openenv.app.router import Route, Router
 from openenv.codec import decode, encode
 from openenv.errors import AuthorError
 from openenv.protocol.http11 import Request
@@ -73,6 +73,7 @@ class Delegate:
     def __init__(self, app: App, rows: Sequence[Route], inner: Any = None) -> None:
         self._app = app
         self._rows = tuple(rows)
+        self._router = Router(rows)
         self._native: frozenset[tuple[str, str]] = frozenset()
         self._native_sockets: frozenset[str] = frozenset()
         self._fastapi = import_module("fastapi")
@@ -146,11 +147,14 @@ class Delegate:
     async def _otherwise(self, scope: Any, receive: Any, send: Any) -> None:
         """What none of the routes answers: perhaps a page of ours."""
         if scope["type"] == "http":
-            body = await asgi.read_body(receive, self._app.context_of(scope).config.max_body_bytes)
-            response = await self._answer(scope, body or b"")
-            if response.status != 404:
-                await self._to_starlette(response)(scope, receive, send)
-                return
+            request = asgi.request_of(scope, b"")
+            # One of ours that the author removed stays removed.
+            if self._router.find(request.method, request.path) == (None, ()):
+                body = await asgi.read_body(receive, self._app.context_of(scope).config.max_body_bytes)
+                response = await self._answer(scope, body or b"")
+                if response.status != 404:
+                    await self._to_starlette(response)(scope, receive, send)
+                    return
         await self._not_found(scope, receive, send)
 
     def _with_authors_paths(self, body: bytes) -> bytes:

@@ -33,6 +33,7 @@ __all__ = ["DISTRIBUTION", "VENDOR_FOLDER", "package_files", "refer", "vendor_ru
 DISTRIBUTION = "openenv-runtime"
 VENDOR_FOLDER = "vendor"
 _MODULE = "openenv"
+_OLD_NAME = "openenv_core.py"
 _STEM = "openenv_runtime"
 _OWN_PACKAGE = Path(__file__).resolve().parent.parent
 # The earliest that a zip archive can say; a wheel's files have no times of their own.
@@ -236,7 +237,10 @@ def _distribution() -> metadata.Distribution:
 
 
 def _own_files() -> dict[str, bytes]:
-    return {f"{_MODULE}/{name}": path.read_bytes() for name, path in package_files(_OWN_PACKAGE)}
+    files = {f"{_MODULE}/{name}": path.read_bytes() for name, path in package_files(_OWN_PACKAGE)}
+    # As in `pyproject.toml`: the incumbent's old name is a file at the wheel's top.
+    files[_OLD_NAME] = files[f"{_MODULE}/core/{_OLD_NAME}"]
+    return files
 
 
 def _is_packed(name: str) -> bool:
@@ -248,7 +252,7 @@ def _recorded_files(distribution: metadata.Distribution) -> dict[str, bytes]:
     return {
         file.as_posix(): Path(str(file.locate())).read_bytes()
         for file in recorded
-        if file.parts[0] == _MODULE and all(_is_packed(part) for part in file.parts)
+        if file.parts[0] in (_MODULE, _OLD_NAME) and all(_is_packed(part) for part in file.parts)
     }
 
 

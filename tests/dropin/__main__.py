@@ -20,7 +20,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--steps", type=int, default=8, help="actions for each environment (default 8)")
     parser.add_argument("--seed", type=int, default=7, help="seed of resets and actions (default 7)")
     parser.add_argument("--uvicorn", action="store_true", help="serve ours with uvicorn too")
-    parser.add_argument("--verbose", action="store_true", help="show the servers' logs where something differs")
+    parser.add_argument(
+        "--verbose", action="store_true", help="show the servers' logs where something differs"
+    )
     options = parser.parse_args(arguments)
     folders = find_environments([options.base / folder for folder in options.folders])
     if not folders:

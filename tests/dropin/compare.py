@@ -181,9 +181,7 @@ def compare_all(
                 yield compare(folder, hosts, n_steps, seed, ways)
 
 
-def compare(
-    folder: Path, hosts: dict[str, Host], n_steps: int, seed: int, ways: Sequence[str]
-) -> Report:
+def compare(folder: Path, hosts: dict[str, Host], n_steps: int, seed: int, ways: Sequence[str]) -> Report:
     """Compare one environment."""
     report = Report(folder.name)
     path = folder / "dropin.json"

@@ -62,6 +62,8 @@ class StepRequest(Model, extra="allow"):
     )
 
 
+_BASE_STATE = {"episode_id": None, "step_count": 0}
+
 RESET_REQUEST = schema_of(ResetRequest)
 STEP_REQUEST = schema_of(StepRequest)
 
@@ -121,7 +123,12 @@ def state(context: Context, request: Request, respond: Respond) -> Any:
         return _in_session(
             context, session_id, respond, lambda session, done: session.read_state(json_response, done)
         )
-    return respond_later(respond, lambda done: context.stateless.state(json_response, done))
+    # Clients of existing servers find the base fields there, whatever the state is.
+    declared = context.definition.state.json_schema.get("properties", {})
+    base = {name: value for name, value in _BASE_STATE.items() if name in declared}
+    return respond_later(
+        respond, lambda done: context.stateless.state(lambda state: json_response({**base, **state}), done)
+    )
 
 
 def close(context: Context, request: Request, respond: Respond) -> Any:

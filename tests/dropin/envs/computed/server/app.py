@@ -60,7 +60,9 @@ class ScoreEnvironment(Environment):
         self._state = self._state.model_copy(
             update={"points": self._state.points + action.points, "step_count": self._state.step_count + 1}
         )
-        return ScoreObservation(points=self._state.points, hand=Hand(cards=[action.points] * 2), reward=action._secret)
+        return ScoreObservation(
+            points=self._state.points, hand=Hand(cards=[action.points] * 2), reward=action._secret
+        )
 
     @property
     def state(self):

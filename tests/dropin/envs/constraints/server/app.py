@@ -57,7 +57,11 @@ class MoveEnvironment(Environment[MoveAction, MoveObservation, MoveState]):
         self._state.step_count += 1
         self._state.visited.append(self._state.x)
         return MoveObservation(
-            x=self._state.x, direction=action.direction, tags=action.tags, reward=action.speed, level=action.level
+            x=self._state.x,
+            direction=action.direction,
+            tags=action.tags,
+            reward=action.speed,
+            level=action.level,
         )
 
     @property

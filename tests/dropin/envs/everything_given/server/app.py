@@ -41,7 +41,6 @@ class NumberEnvironment(Environment):
         return self._state
 
 
-
 def build(web_manager, action_fields, metadata, is_chat_env, title, quick_start_md):
     raise AssertionError("not built without Gradio")
 

@@ -33,7 +33,9 @@ class OpenEnvironment(Environment):
     def step(self, action, timeout_s=None, **kwargs):
         self._state.name = action.name
         extra = action.model_extra or {}
-        return OpenObservation(name=action.name, n_extra=len(extra), **{f"x_{k}": v for k, v in extra.items()})
+        return OpenObservation(
+            name=action.name, n_extra=len(extra), **{f"x_{k}": v for k, v in extra.items()}
+        )
 
     @property
     def state(self):

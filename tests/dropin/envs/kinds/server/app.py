@@ -48,7 +48,9 @@ class KindEnvironment(Environment):
         for name in ("amount", "data", "span"):
             if getattr(action, name) is not None:
                 fields[name] = getattr(action, name)
-        return KindObservation(reward=REWARDS.get(action.kind, 0.25), ratio=float("nan") if action.kind == "nan" else 2, **fields)
+        return KindObservation(
+            reward=REWARDS.get(action.kind, 0.25), ratio=float("nan") if action.kind == "nan" else 2, **fields
+        )
 
     @property
     def state(self):

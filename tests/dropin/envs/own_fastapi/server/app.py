@@ -41,7 +41,6 @@ class NumberEnvironment(Environment):
         return self._state
 
 
-
 @asynccontextmanager
 async def lifespan(app):
     app.state.words = ["ready"]

@@ -43,7 +43,9 @@ app = create_app(NumberEnvironment, NumberAction, NumberObservation, env_name="r
 shared = NumberEnvironment()
 
 app.router.routes = [
-    route for route in app.router.routes if getattr(route, "path", None) not in {"/reset", "/step", "/state", "/health"}
+    route
+    for route in app.router.routes
+    if getattr(route, "path", None) not in {"/reset", "/step", "/state", "/health"}
 ]
 
 

@@ -39,7 +39,9 @@ class Whole(Rubric):
         self.ends = Ends(gamma=0.5)
 
     def forward(self, action, observation) -> float:
-        return self.both(action, observation) + self.gate(action, observation) + self.ends(action, observation)
+        return (
+            self.both(action, observation) + self.gate(action, observation) + self.ends(action, observation)
+        )
 
     def reset(self):
         self.ends.reset()

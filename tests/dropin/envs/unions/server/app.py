@@ -43,7 +43,9 @@ class AgentEnvironment(Environment):
     def step(self, action: AgentAction, timeout_s=None, **kwargs):
         match action.command:
             case Say(text=text):
-                return AgentObservation(heard=text, command=action.command, reward=len(action.also), value=action.value)
+                return AgentObservation(
+                    heard=text, command=action.command, reward=len(action.also), value=action.value
+                )
             case Go(to=to):
                 return AgentObservation(where=to, command=action.command, done=True, value=action.value)
 
