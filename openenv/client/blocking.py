@@ -320,15 +320,16 @@ class BlockingChannel:
                 self._owed -= 1
             else:
                 self._inbox.append(message)
+        if wire.closed is not None:
+            # First of all: a server that closed may be gone already, and not there for an answer.
+            code, reason = wire.closed
+            self._lose(f"the server closed the session ({code}{' ' + reason if reason else ''})")
         out = wire.data_to_send()
         if out:
             try:
                 self._socket.sendall(out)
             except OSError as error:
                 self._lose(f"the connection was lost ({error})")
-        if wire.closed is not None:
-            code, reason = wire.closed
-            self._lose(f"the server closed the session ({code}{' ' + reason if reason else ''})")
 
     def _lose(self, why: str) -> None:
         if self._lost is None:

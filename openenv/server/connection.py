@@ -69,6 +69,9 @@ _LOOK_S: Final = 1.0
 # How long a peer whose request was refused may go on sending before it is cut off.
 _LINGER_S: Final = 1.0
 
+# How long a server that ends waits for the answer to its 1001: a client between two calls looks seldom.
+_FAREWELL_S: Final = 1.0
+
 
 class Connections:
     """Every connection of a worker, and the clock that ends those that take too long.
@@ -781,8 +784,15 @@ class WebSocketConnection(asyncio.Protocol):
         self._ws.send_close(code)
         self._is_between = False
         self._flush()
-        if self._timer is None and not self._transport.is_closing():
-            self._timer = self._shared.loop.call_later(self._shared.config.close_timeout_s, self.abort)
+        if self._timer is not None or self._transport.is_closing():
+            return
+        shared = self._shared
+        wait_s = shared.config.close_timeout_s
+        if shared.draining:
+            # Closed, not cut off: what the client has yet to read still goes out.
+            self._timer = shared.loop.call_later(min(wait_s, _FAREWELL_S), self._transport.close)
+        else:
+            self._timer = shared.loop.call_later(wait_s, self.abort)
 
     def pause(self) -> None:
         """Stop reading."""

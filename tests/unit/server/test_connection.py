@@ -608,6 +608,19 @@ def test_drain_answers_the_running_step_and_says_1001() -> None:
     play(test, Slow)
 
 
+def test_a_drain_does_not_wait_long_for_a_client_that_does_not_look() -> None:
+    """A blocking client between two calls answers the 1001 when it next looks, which may take minutes."""
+
+    async def test(worker: Worker) -> None:
+        idle = await upgraded(worker, frame({"type": "reset"}))
+        worker.connections.drain()
+        written = await idle.until_closed()
+        assert written.endswith(b"\x88\x02\x03\xe9")
+        await worker.until_empty()
+
+    play(test, close_timeout_s=60.0)
+
+
 def test_text_that_is_not_utf8_fails_the_connection() -> None:
     """RFC 6455 section 8.1."""
 
