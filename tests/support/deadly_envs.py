@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from typing import Any
 
@@ -89,13 +88,13 @@ class DeadlyEnv(Environment[DeedAction, DeedObservation, State]):
 
     def do_breed(self, number: float, observation: DeedObservation) -> None:
         """Children in the group, a child that is a session of its own, and grandchildren."""
-        code = "import os,time\nfor _ in range(3): os.fork()\nos.write(1, str(os.getpid()).encode() + bytes([10]))\ntime.sleep(600)"
+        code = "sleep 600 & echo $$ $!; sleep 600"
         for own_session in (False, True):
             child = subprocess.Popen(
-                [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=own_session
+                ["sh", "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=own_session
             )
             assert child.stdout is not None
-            observation.pids += [int(child.stdout.readline()) for _ in range(8)]
+            observation.pids += map(int, child.stdout.readline().split())
         if number:
             os._exit(int(number))
 
