@@ -343,7 +343,7 @@ def test_workers_that_die_drain_and_are_replaced_leave_no_process() -> None:
         with talk(server.ws_url) as session:
             pid = session.reset()["pid"]
             assert parent_of(pid) not in nurseries
-            session.send("step", {"message": "sleep", "number": 0.6})
+            session.send("step", {"message": "sleep", "number": 2.5})
             eventually(lambda: metrics(server)['openenv_sessions{state="running"}'] == 1, "the step")
             server.process.send_signal(signal.SIGTERM)
             assert session.receive()["data"]["observation"]["echoed"] == "sleep"
