@@ -77,6 +77,8 @@ class Target:
         Raises:
             ConfigurationError: It cannot be imported, or is nothing that can be served.
         """
+        # So that `openenv_core`, the incumbent's old name, can be imported from a checkout too.
+        importlib.import_module("openenv.core")
         failures: list[_Failure] = []
         for one in self._tries():
             with _undone_on_failure(self.folder, one):

@@ -27,8 +27,7 @@ from tests.dropin.play import Answers, differences, fetch, play
 from tests.support import peers
 from tests.support.server import answers, free_port
 
-INCUMBENT = ("openenv==0.10.0",)
-OURS = ("fastapi", "fastmcp==3.4.10", "mcp==1.30.0", "uvicorn", "httpx", "orjson", "uvloop", "websockets")
+INCUMBENT, OURS = "openenv-0.10.0", "dropin"
 _START_TIMEOUT_S = 60.0
 _COMMON = ("fastapi", "pydantic", "fastmcp", "uvicorn", "httpx")
 _never = threading.Event()
@@ -74,12 +73,10 @@ def requirements_of(folder: Path) -> tuple[str, ...]:
 
 def interpreter(stack: str, extra: tuple[str, ...]) -> Path:
     """The Python of a stack with some more packages, installed now if need be."""
-    base = INCUMBENT if stack == "incumbent" else OURS
-    if not extra:
-        name = "openenv-0.10.0" if stack == "incumbent" else "dropin"
-    else:
-        name = f"dropin-{stack}-{hashlib.sha256(repr(extra).encode()).hexdigest()[:10]}"
-    peers.REQUIREMENTS.setdefault(name, (*base, *extra))
+    name = base = INCUMBENT if stack == "incumbent" else OURS
+    if extra:
+        name = f"{base}-{hashlib.sha256(repr(extra).encode()).hexdigest()[:10]}"
+        peers.REQUIREMENTS.setdefault(name, (*peers.REQUIREMENTS[base], *extra))
     return peers.install(name)
 
 

@@ -1,9 +1,10 @@
 """What is asked of an environment's server, and how its answers are compared.
 
-In: the address of a server. Out: a list of (question, answer), the same questions in the same order for every
-server of an environment. Actions are drawn from the incumbent's ``/schema``; what an environment can do beyond
-that stands in its ``dropin.json``: ``{"actions": [...], "reset": {...}, "http": [[method, path, body], ...],
-"ws": [...]}``. The client knows neither stack: it is the websockets library and Python's own ``http.client``.
+In: the address of a server. Out: a list of (question, answer), the same questions in the same order for
+every server of an environment. Actions are drawn from the incumbent's ``/schema``; what an environment can do
+beyond that stands in its ``dropin.json``: ``{"actions": [...], "reset": {...}, "ws": [...],
+"http": [[method, path, body], ...], "sockets": [[path, text], ...]}``. The client knows neither stack: it is
+the websockets library and Python's own ``http.client``.
 """
 
 from __future__ import annotations
@@ -211,9 +212,10 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
 
 
 _FAULTS = re.compile(
-    r"'method' object is not iterable|has no attribute 'metadata'|Unable to serialize unknown type: <class '(Value|Assertion)Error'>"
+    r"'method' object is not iterable|has no attribute 'metadata'"
+    r"|Unable to serialize unknown type: <class '(Value|Assertion)Error'>"
 )
-"""Words of the incumbent's own faults, wire.md section 2: what an environment meant is not to be seen there."""
+"""Words of the incumbent's own faults, wire.md section 2: what an environment meant is not seen there."""
 
 
 def _is_known(question: str, text: str, theirs: Any, ours: Any) -> bool:

@@ -31,6 +31,11 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "schemathesis": ("schemathesis",),
     # FastMCP and the MCP SDK as the incumbent 0.10.0 resolves them, with what our own server needs.
     "fastmcp": ("fastmcp==3.4.10", "mcp==1.30.0", "orjson", "uvloop", "websockets"),
+    # What environments in the incumbent's style bring with them, and what our own server needs.
+    "dropin": (
+        *("fastapi", "fastmcp==3.4.10", "mcp==1.30.0", "uvicorn", "httpx"),
+        *("orjson", "uvloop", "websockets"),
+    ),
     # The oldest that `openenv-runtime[hub]` takes, with what our own command line needs.
     "huggingface-hub-0.34.0": ("huggingface_hub==0.34.0", "orjson", "uvloop", "websockets"),
 }
