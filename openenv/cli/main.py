@@ -23,6 +23,7 @@ COMMANDS = {
     "init": "make a new environment, which runs at once",
     "build": "make a container image of an environment",
     "serve": "serve an environment over WebSocket and HTTP",
+    "top": "show what a running server does, once a second",
     "validate": "check an environment's folder, or a running server, against the contract",
     "push": "put an environment on a Hugging Face Space, or its image into a registry",
     "fork": "copy a Space of somebody's into your namespace",

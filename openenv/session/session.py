@@ -17,6 +17,7 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, Final, NamedTuple, NoReturn
 
 from openenv.errors import (
@@ -119,8 +120,9 @@ class Session:
         self._meter = meter or Meter()
         self._deadlines = deadlines
         # The call under way, for the meter: `step` or `reset` and when it was made, else an empty name.
+        # Not by the clock of the loop: uvloop's counts milliseconds and stands still for a turn.
         self._method = "factory"
-        self._asked_at = loop.time()
+        self._asked_at = perf_counter()
         self.id = session_id or str(uuid.uuid4())
         self.used_at = loop.time()
         self.state = SessionState.STARTING
@@ -164,7 +166,7 @@ class Session:
 
     def _ready(self) -> None:
         self._move(SessionState.READY)
-        self._meter.observe("factory", self._loop.time() - self._asked_at)
+        self._meter.observe("factory", perf_counter() - self._asked_at)
 
     def _lost(self) -> None:
         """The environment's process ended while nobody asked anything of it."""
@@ -246,12 +248,12 @@ class Session:
             return self._ask_in_time(
                 lambda done: self._runner.reset(kwargs, finish, done), "reset", limit_s, on_done
             )
-        asked_at = self._loop.time()
+        asked_at = perf_counter()
         result = self._runner.reset(kwargs, finish, self._finished)
         if result is PENDING:
             self._wait_for("reset", on_done)
         else:
-            self._meter.observe("reset", self._loop.time() - asked_at)
+            self._meter.observe("reset", perf_counter() - asked_at)
         return result
 
     def step(self, data: Any, finish: Finish, on_done: OnDone, timeout_s: float | None = None) -> Any:
@@ -284,7 +286,7 @@ class Session:
         self.state = _RUNNING
         self._on_done = on_done
         self._method = method
-        self._asked_at = self._loop.time()
+        self._asked_at = perf_counter()
 
     def read_state(self, finish: Finish, on_done: OnDone) -> Any:
         """Read the environment's state. Arguments, result and errors as of `reset`."""
@@ -384,7 +386,7 @@ class Session:
         if self.state is not _RUNNING:  # answered by its deadline, or closed meanwhile
             return
         if self._method:
-            self._meter.observe(self._method, self._loop.time() - self._asked_at)
+            self._meter.observe(self._method, perf_counter() - self._asked_at)
             self._method = ""
         self.state = _READY if self._runner.ended is None else SessionState.BROKEN
         on_done, self._on_done = self._on_done, None

@@ -14,6 +14,7 @@ from openenv.session.meter import BOUNDS_S, COUNTERS, GAUGES, HISTOGRAMS, N_CELL
 
 __all__ = ["metrics", "render"]
 
+_LOOKED_AT = GAUGES["looked_at_ms"]
 _TEXT = (("content-type", "text/plain; version=0.0.4; charset=utf-8"),)
 
 # name of the cells -> (name of the metric, its label, what it says); a name before a dot stands for all
@@ -49,6 +50,7 @@ def metrics(context: Context, request: Request, respond: Respond) -> Response:
     rows = context.rows()
     extra = [
         ("openenv_capacity", "gauge", "Sessions that the server may hold", context.capacity.maximum),
+        ("openenv_workers", "gauge", "Workers that serve", max(1, sum(row[_LOOKED_AT] > 0 for row in rows))),
         ("openenv_worker_restarts_total", "counter", "Workers that are gone", context.n_gone()),
     ]
     return Response(200, render(rows, extra).encode(), _TEXT)
