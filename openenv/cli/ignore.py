@@ -11,9 +11,12 @@ with `**`.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from openenv.errors import ConfigurationError
 
 __all__ = ["Rule", "docker_rules", "git_rules", "is_left_out_by_docker", "is_left_out_by_git"]
 
@@ -42,7 +45,7 @@ def git_rules(text: str, base: str = "") -> list[Rule]:
     """
     prefix = f"{re.escape(base)}/" if base else ""
     rules = []
-    for line in text.splitlines():
+    for line in text.removeprefix("\ufeff").splitlines():
         line = re.sub(r"(?<!\\)\s+$", "", line)
         if not line or line.startswith("#"):
             continue
@@ -53,22 +56,36 @@ def git_rules(text: str, base: str = "") -> list[Rule]:
         if not glob:
             continue
         anywhere = "" if "/" in glob else "(?:.*/)?"
-        pattern = re.compile(f"{prefix}{anywhere}{_expression(glob.removeprefix('/'))}", re.DOTALL)
+        try:
+            pattern = re.compile(f"{prefix}{anywhere}{_expression(glob.removeprefix('/'), '!^')}", re.DOTALL)
+        except re.error:
+            # As `[b-a]`, by which git leaves nothing out either.
+            continue
         rules.append(Rule(pattern, takes_back, only_folders))
     return rules
 
 
 def docker_rules(text: str) -> list[Rule]:
-    """Read a `.dockerignore`, which is in the folder that paths are relative to."""
+    """Read a `.dockerignore`, which is in the folder that paths are relative to.
+
+    Raises:
+        ConfigurationError: A pattern is none, which Docker refuses, too.
+    """
     rules = []
-    for line in text.splitlines():
+    for line in text.removeprefix("\ufeff").splitlines():
         line = line.strip()
         if not line or line.startswith("#"):
             continue
         takes_back = line.startswith("!")
-        glob = line[takes_back:].strip().removeprefix("/").rstrip("/").removeprefix("./")
+        named = line[takes_back:].strip()
+        glob = posixpath.normpath(named).lstrip("/")
         if glob not in ("", "."):
-            rules.append(Rule(re.compile(_expression(glob), re.DOTALL), takes_back, False))
+            try:
+                rules.append(Rule(re.compile(_expression(glob, "^"), re.DOTALL), takes_back, False))
+            except re.error as error:
+                raise ConfigurationError(
+                    f"expected a pattern in .dockerignore, got {named!r}: {error.msg}; mend that line"
+                ) from error
     return rules
 
 
@@ -90,8 +107,13 @@ def is_left_out_by_docker(rules: Sequence[Rule], path: str) -> bool:
     return False
 
 
-def _expression(glob: str) -> str:
-    """A glob as a regular expression; `*` and `?` stop at slashes, `**` does not."""
+def _expression(glob: str, negations: str) -> str:
+    """A glob as a regular expression; `*` and `?` stop at slashes, `**` does not.
+
+    Args:
+        glob: The pattern.
+        negations: What means "none of these" behind a `[`.
+    """
     out = []
     position = 0
     while position < len(glob):
@@ -109,8 +131,11 @@ def _expression(glob: str) -> str:
             out.append("[^/]")
             position += 1
         elif char == "[" and (end := glob.find("]", position + 2)) > 0:
-            inside = glob[position + 1 : end].replace("\\", "\\\\")
-            inside = f"^{inside[1:]}" if inside[0] in "!^" else inside
+            inside = glob[position + 1 : end]
+            negated = inside[0] in negations
+            # Only ranges mean in both what they mean here.
+            inside = re.sub(r"[][\\^&|~]", r"\\\g<0>", inside[negated:])
+            inside = f"^{inside}" if negated else inside
             out.append(f"(?!/)[{inside}]")
             position = end + 1
         else:

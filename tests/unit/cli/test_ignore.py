@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from openenv.cli.ignore import docker_rules, git_rules, is_left_out_by_docker, is_left_out_by_git
+from openenv.errors import ConfigurationError
 
 GIT_FILES = (
     *("a.py", "b.pyc", "build/x", "data.csv", "data/x.csv", "deep/data/y.csv", "logs/keep.txt", "logs/x.log"),
@@ -38,6 +39,9 @@ GIT_TEXTS = (
     "a/**/d.txt\n",
     "a/**\n!a/d.txt\n",
     "# a comment\n\n/a.py\n?.pyc\n",
+    "\ufeff*.pyc\n",
+    "x[b-a].txt\nx[!].txt\n*.pyc\n",
+    "x[&&~~a[].txt\n",
 )
 
 DOCKER_CASES = (
@@ -56,6 +60,13 @@ DOCKER_CASES = (
     ("a?c", "a/c", False),
     ("secret/*/x", "secret/a/x", True),
     ("secret/*/x", "secret/a/b/x", False),
+    ("a//b/./c/../d", "a/b/d", True),
+    ("../a", "a", False),
+    ("!", "a", False),
+    ("\ufeffkey", "key", True),
+    ("[^a].txt", "b.txt", True),
+    ("[!a].txt", "a.txt", True),
+    ("[&&~~[].txt", "[.txt", True),
 )
 
 
@@ -100,3 +111,9 @@ def test_a_gitignore_counts_from_its_own_folder() -> None:
 def test_docker_leaves_out(text: str, name: str, expected: bool) -> None:
     """Patterns count from the top, a folder takes its files along, and the last one that fits decides."""
     assert is_left_out_by_docker(docker_rules(text), name) is expected
+
+
+def test_a_pattern_that_is_none_is_refused() -> None:
+    """Docker would refuse it, too, once it had been sent everything."""
+    with pytest.raises(ConfigurationError, match=r"pattern in \.dockerignore, got '\[b-a\]\.txt'.*mend"):
+        docker_rules("key\n![b-a].txt\n")
