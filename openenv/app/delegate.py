@@ -122,6 +122,7 @@ class Delegate:
         async def endpoint(websocket: Any) -> None:
             scope = websocket.scope
             context = self._app.context_of(scope)
+            await websocket.receive()  # websocket.connect
             await asgi.answer_socket(self._app, context, scope, websocket.receive, websocket.send)
 
         endpoint.openenv_app = self._app  # type: ignore[attr-defined]
