@@ -63,6 +63,9 @@ class Transport:
     def set_write_buffer_limits(self, high: int) -> None:
         self.high = high
 
+    def get_extra_info(self, name: str) -> Any:
+        return {"peername": ("192.0.2.7", 5), "sockname": ("192.0.2.1", 80)}.get(name)
+
     def set_protocol(self, protocol: Any) -> None:
         self.protocol = protocol
 
