@@ -18,6 +18,7 @@ import re
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
+from time import time
 
 from websockets.datastructures import Headers
 from websockets.frames import Close, Frame, Opcode
@@ -111,13 +112,19 @@ def _accept_plain(headers: list[tuple[str, str]], extra_headers: tuple[tuple[str
     ):
         return None
     before, after = _around_accept(extra_headers)
-    date = formatdate(usegmt=True)
+    date = _date_of(int(time()))
     return f"{before}{date}{_UPGRADED}{accept_key(key)}{after}".encode("latin-1")
 
 
 _CONNECTION_OPTIONS = ("Upgrade", "upgrade", "keep-alive, Upgrade")
 _KEY = re.compile("[A-Za-z0-9+/]{22}==").fullmatch  # 16 bytes in base64
 _UPGRADED = "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+
+
+@lru_cache(maxsize=1)
+def _date_of(now: int) -> str:
+    """The Date field of one second, in which many sessions may be opened."""
+    return formatdate(now, usegmt=True)
 
 
 @lru_cache(maxsize=16)
@@ -183,6 +190,11 @@ class WebSocketServer:
     def is_open(self) -> bool:
         """Whether messages may still be sent."""
         return self._library is None or self._library.state is State.OPEN
+
+    @property
+    def n_missing(self) -> int:
+        """Bytes that the unfinished frame lacks, as far as is known; 0 between frames."""
+        return self._missing - len(self._held) if self._held is not None else 0
 
     def receive_data(self, data: bytes | bytearray) -> list[Event]:
         """Take bytes from the peer.

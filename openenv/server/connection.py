@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, Final
 
 from openenv.app.app import App
@@ -59,6 +60,11 @@ _HANDSHAKE_HEADERS = [("OpenEnv-Runtime", __version__)]
 # Replies are gathered up to this size before they are written, so that one wake-up writes once
 # without holding more than this beside the transport's own buffer.
 _GATHER_BYTES: Final = 64 * 1024
+
+# What one WebSocket sent is looked at in slices, for so long in one turn of the loop: a quarter of a megabyte
+# of empty frames, which is what one read may give, would keep everybody else waiting for half a second.
+_SLICE_BYTES: Final = 8 * 1024
+_SLICE_TURN_S: Final = 0.005
 
 # A body has body_timeout_s for each piece of this size, so that a byte now and then is not enough.
 _PIECE_BYTES: Final = 16 * 1024
@@ -640,6 +646,8 @@ class WebSocketConnection(asyncio.Protocol):
         "_n_received",
         "_n_sent",
         "_paused",
+        "_reads",
+        "_rest",
         "_shared",
         "_socket",
         "_spoke_at",
@@ -666,6 +674,8 @@ class WebSocketConnection(asyncio.Protocol):
         self._n_sent = 0
         self._spoke_at = shared.loop.time()
         self._paused = False
+        self._reads = True
+        self._rest = b""  # received, and not looked at yet
         self.is_writable = True
 
     def start(
@@ -702,8 +712,35 @@ class WebSocketConnection(asyncio.Protocol):
                 self._transport.write(frame)
                 return
         socket = self._socket
-        if socket is not None:
+        if self._rest:
+            self._rest += data
+        elif len(data) > _SLICE_BYTES:
+            self._rest = data
+            self._receive_slices()
+        elif socket is not None:
             self._receive(data, socket)
+
+    def _receive_slices(self) -> None:
+        """Look at what was received, until the time of this turn is up."""
+        until = perf_counter() + _SLICE_TURN_S
+        while self._rest and self._socket is not None:
+            size = max(_SLICE_BYTES, self._ws.n_missing)
+            data, self._rest = self._rest[:size], self._rest[size:]
+            self._receive(data, self._socket)
+            if self._rest and perf_counter() > until:
+                self._shared.loop.call_soon(self._receive_slices)
+                break
+        self._settle_reading()
+
+    def _settle_reading(self) -> None:
+        """Read while there is nothing left to look at, and the peer takes what it is told: pongs, too."""
+        reads = not (self._paused or self._rest) and self.is_writable
+        if reads != self._reads and not self._transport.is_closing():
+            self._reads = reads
+            if reads:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
 
     def _frame_of_error(self, error: Exception) -> bytes:
         assert self._socket is not None  # else no step could have been taken
@@ -759,11 +796,13 @@ class WebSocketConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.is_writable = False
+        self._settle_reading()
 
     def resume_writing(self) -> None:
         self.is_writable = True
         if self._socket is not None:
             self._socket.pump()
+        self._settle_reading()
 
     # What a session's socket asks of its peer.
 
@@ -796,15 +835,13 @@ class WebSocketConnection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Stop reading."""
-        if not self._paused:
-            self._paused = True
-            self._transport.pause_reading()
+        self._paused = True
+        self._settle_reading()
 
     def resume(self) -> None:
         """Read again."""
-        if self._paused:
-            self._paused = False
-            self._transport.resume_reading()
+        self._paused = False
+        self._settle_reading()
 
     def _flush(self) -> None:
         data, is_last = self._ws.data_to_send()

@@ -540,6 +540,38 @@ def test_a_ping_between_fragments_is_answered_before_the_message() -> None:
     play(test)
 
 
+def test_a_flood_of_tiny_frames_leaves_the_loop_to_others() -> None:
+    """One read may hold tens of thousands of frames; what they ask is answered over many turns, in order."""
+
+    async def test(worker: Worker) -> None:
+        transport = await upgraded(worker)
+        ping = Frame(Opcode.PING, b"").serialize(mask=True)
+        transport.protocol.data_received(ping * 40_000 + frame({"type": "state"}))
+        assert not transport.reading
+        assert len(transport.written) < 40_000
+        other = worker.connect()
+        other.protocol.data_received(HEALTH)
+        assert b'"healthy"' in other.take()
+        pongs = await transport.until(b"}")
+        assert pongs.startswith(b"\x8a\x00" * 40_000 + b"\x81")
+        assert transport.reading
+
+    play(test)
+
+
+def test_who_does_not_read_pongs_is_not_read() -> None:
+    """Else pings without end would fill the server's memory with pongs."""
+
+    async def test(worker: Worker) -> None:
+        transport = await upgraded(worker)
+        transport.protocol.pause_writing()
+        assert not transport.reading
+        transport.protocol.resume_writing()
+        assert transport.reading
+
+    play(test)
+
+
 def test_a_ping_is_answered_while_a_step_runs() -> None:
     """Existing clients drop a server that does not pong for 20 s."""
     release = threading.Event()
