@@ -124,6 +124,16 @@ CONTESTANTS: dict[str, Contestant] = {
         ),
         Contestant("ours-loop", "ours, on the loop", _BOTH, _ours, _serve("ours_loop:app"), _OWN, True),
         Contestant("ours-threaded", "ours, threaded", _BOTH, _ours, _serve("ours_threaded:app"), _OWN, True),
+        # The incumbent's own environment, file for file, with pydantic models and a thread per session.
+        Contestant(
+            "ours-pydantic",
+            "ours, its environment",
+            _BOTH,
+            _ours,
+            _serve("incumbent_echo:app"),
+            (*_OWN, "pydantic"),
+            True,
+        ),
     )
 }
 
