@@ -63,6 +63,9 @@ _host = re.compile(
     r"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[0-9A-Za-z:.\-_~!$&'()*+,;=%]+\])(?::[0-9]*)?"
 ).fullmatch
 _absolute = re.compile(r"(?:https?|wss?)://([^/?]+)(/[^?]*)?(?:\?(.*))?", re.IGNORECASE).fullmatch
+_key_of_handshake = re.compile(
+    rb"\r\n(?:Sec-WebSocket-Key|sec-websocket-key): ([A-Za-z0-9+/]{22}==)\r\n"
+).search
 _bad_escape = re.compile(r"%(?![0-9A-Fa-f]{2})|%00").search
 _chunk_line = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t -~\x80-\xff]*)?").fullmatch
 
@@ -213,6 +216,7 @@ class RequestParser:
         "_empty_lines",
         "_eof",
         "_extension_bytes",
+        "_handshakes",
         "_head",
         "_heads",
         "_line",
@@ -246,7 +250,9 @@ class RequestParser:
         self._line: _Line | None = None
         self._line_size = 0
         self._head: _Head | None = None
-        self._heads = _heads_under((max_head_bytes, max_headers, max_body_bytes, max_line_bytes))
+        limits = (max_head_bytes, max_headers, max_body_bytes, max_line_bytes)
+        self._heads = _heads_under(limits)
+        self._handshakes = _handshakes_under(limits)
         self._body = bytearray()
         self._chunk_left = 0  # see _receive_chunks
         self._extension_bytes = 0
@@ -280,8 +286,11 @@ class RequestParser:
             # equal limits, so one look stands for the whole grammar.
             size = buffer.find(b"\r\n\r\n", 0, _MAX_REMEMBERED) + 4
             if size > 3:
-                known = self._heads.get(bytes(buffer[:size]))
-                if known is not None:
+                raw = bytes(buffer[:size])
+                known = self._heads.get(raw)
+                if known is None:
+                    known = self._known_handshake(raw)
+                else:
                     end = size + known.content_length
                     length = len(buffer)
                     if length >= end:
@@ -331,7 +340,33 @@ class RequestParser:
             if len(self._heads) >= _MAX_HEADS:
                 self._heads.clear()
             self._heads[raw] = head
+        elif head.request.upgrade and head.size <= _MAX_REMEMBERED:
+            self._remember_handshake(raw, head)
         return self._start(head)
+
+    def _known_handshake(self, raw: bytes) -> _Head | None:
+        """A handshake that differs from one before in nothing but its key, and so in its meaning."""
+        found = _key_of_handshake(raw)
+        if found is None:
+            return None
+        start, end = found.span(1)
+        known = self._handshakes.get((raw[:start], raw[end:]))
+        if known is None:
+            return None
+        head, index = known
+        fields = list(head.request.headers)
+        fields[index] = ("sec-websocket-key", found[1].decode("ascii"))
+        return head._replace(raw=raw, request=head.request._replace(headers=Fields(fields)))
+
+    def _remember_handshake(self, raw: bytes, head: _Head) -> None:
+        found = _key_of_handshake(raw)
+        if found is None or head.content_length or head.chunked or head.expects:
+            return
+        if len(self._handshakes) >= _MAX_HEADS:
+            self._handshakes.clear()
+        start, end = found.span(1)
+        index = [name for name, _ in head.request.headers].index("sec-websocket-key")
+        self._handshakes[raw[:start], raw[end:]] = (head, index)
 
     def _receive_line(self) -> None:
         """Take the request line apart as soon as it is whole, before the rest of the head arrives."""
@@ -569,6 +604,12 @@ def _has_bare_lf(text: str) -> bool:
 @lru_cache(maxsize=8)
 def _heads_under(limits: tuple[int, ...]) -> dict[bytes, _Head]:
     """The heads remembered by all parsers with the same limits: clients of one kind share theirs."""
+    return {}
+
+
+@lru_cache(maxsize=8)
+def _handshakes_under(limits: tuple[int, ...]) -> dict[tuple[bytes, bytes], tuple[_Head, int]]:
+    """WebSocket handshakes likewise: by what is before and after the key, with the key field's index."""
     return {}
 
 

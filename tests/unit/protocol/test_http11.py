@@ -678,6 +678,43 @@ def test_an_upgrade_request_stops_the_parser() -> None:
         assert parser.take_rest() == b""
 
 
+HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n%b"
+    b"Sec-WebSocket-Version: 13\r\nUser-Agent: %b\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"Sec-WebSocket-Key: %b\r\n", b"a"),
+        (b"sec-websocket-key: %b\r\n", b"b"),
+        (b"SEC-WebSocket-Key: %b\r\n", b"c"),
+        (b"Sec-WebSocket-Key: %b\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", b"d"),
+        (b"X: Sec-WebSocket-Key: BBBBBBBBBBBBBBBBBBBBBB==\r\nSec-WebSocket-Key: %b\r\n", b"e"),
+        (b"Sec-WebSocket-Key: %b\r\nContent-Length: 1\r\n", b"f"),
+        (b"Sec-WebSocket-Key: %b\r\nExpect: 100-continue\r\n", b"g"),
+    ],
+)
+def test_handshakes_that_differ_in_their_key_alone_mean_what_each_says(before: bytes, after: bytes) -> None:
+    """The second and third are not taken apart as a whole; a parser that has seen none says the same."""
+    for turn, key in enumerate(
+        (b"dGhlIHNhbXBsZSBub25jZQ==", b"", b"x3JJHMbDL1EzLkh9GBhXDw==", b"a b", b"+" * 22 + b"==")
+    ):
+        stream = HANDSHAKE % (before % key, after)
+        parsers = RequestParser(), RequestParser(max_headers=50 + turn)
+        outcomes = []
+        for parser in parsers:
+            parser.receive_data(stream + b"rest")
+            event = parser.next_event()
+            outcomes.append((event, parser.phase, parser.take_rest()))
+        assert outcomes[0] == outcomes[1]
+        request = outcomes[0][0]
+        assert isinstance(request, Request)
+        assert (request.header("sec-websocket-key") or "").split(",")[0] == key.decode()
+        assert request.header("user-agent") == after.decode()
+
+
 @pytest.mark.parametrize(
     "stream",
     [
