@@ -36,8 +36,12 @@ def _load() -> list[dict[str, Any]]:
 RECORDED = _load()
 
 
-# The incumbent was recorded without its page, and it has no line to wait in.
-_AS_RECORDED = {"ENABLE_WEB_INTERFACE": "false", "OPENENV_CAPACITY_WAIT_S": "0"}
+# The incumbent was recorded without its page, under a name of no host; it has no line to wait in.
+_AS_RECORDED = {
+    "ENABLE_WEB_INTERFACE": "false",
+    "OPENENV_ALLOW_HOST": "neutral.test",
+    "OPENENV_CAPACITY_WAIT_S": "0",
+}
 
 
 class Servers:
