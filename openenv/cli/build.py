@@ -14,10 +14,8 @@ import argparse
 import json
 import os
 import re
-import shlex
 import shutil
 import stat
-import subprocess
 import sys
 import tempfile
 import tomllib
@@ -25,10 +23,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from openenv.cli.engine import check_engine, check_image, image_name, registry_of, run_docker
 from openenv.cli.ignore import Rule, docker_rules, is_left_out_by_docker
+from openenv.cli.project import (
+    REQUIREMENT,
+    dependencies,
+    normal,
+    read_environment,
+    read_project,
+    required_names,
+    runs_on_us,
+)
 from openenv.cli.vendor import DISTRIBUTION, VENDOR_FOLDER, vendor_runtime
-from openenv.errors import ConfigurationError, ManifestError, ProviderError, ProviderMissingError
-from openenv.manifest import MANIFEST_NAME, Manifest, parse
+from openenv.errors import ConfigurationError
 
 __all__ = ["configure", "run", "stage", "swap_runtime"]
 
@@ -46,16 +53,12 @@ The Dockerfile is --file, else server/Dockerfile, else Dockerfile.
 _TEMPLATE = Path(__file__).resolve().parent / "template"
 _DOCKERFILES = ("server/Dockerfile", "Dockerfile")
 _OF_ANOTHER_FOLDER = "Dockerfile.openenv"
-_ENGINE_TIMEOUT_S = 60
 _NO_INDEX = "PIP_NO_INDEX"
 _RUNTIME_NEEDS = ("websockets", "uvloop", "orjson")
 
 _INCUMBENT = frozenset({"openenv", "openenv-core"})
 # With pydantic, in which such environments write their models.
 _REPLACEMENT = f"{DISTRIBUTION}[core]"
-_REQUIREMENT = re.compile(
-    r"\s*(?P<name>[A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?(?P<rest>[^;#]*)(?P<marker>;[^#]*)?"
-)
 _REPOSITORY = re.compile(r"\s*(?:-e\s+)?git\+\S+/openenv(?:\.git)?(?:[@#]\S*)?\s*", re.IGNORECASE)
 _BASE_OF_INCUMBENT = re.compile(r"(?:^|/)(?:openenv|envtorch)-base(?:[:@]|$)")
 
@@ -98,10 +101,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Build; gives the exit code."""
-    folder = Path(options.directory).expanduser().resolve()
-    manifest = _manifest(folder, options.directory)
+    folder, manifest = read_environment(options.directory)
     name = manifest.name or folder.name
-    tag = options.tag or f"openenv-{_image_name(name)}:latest"
+    tag = f"openenv-{image_name(name) or 'env'}:latest" if options.tag is None else options.tag
+    check_image(tag, "--tag")
+    if options.platform == "":
+        raise ConfigurationError("expected a platform as linux/arm64, got ''; leave --platform out")
     for word in options.build_arg:
         if not re.match(r"\w+(=|$)", word):
             raise ConfigurationError(f"expected K=V as --build-arg, got {word!r}")
@@ -124,10 +129,10 @@ def run(options: argparse.Namespace) -> int:
         command += [word for argument in build_args for word in ("--build-arg", argument)]
         # An image for several platforms is in no local store from which it could be pushed later.
         command += ["--push"] if several and options.push else []
-        _check_engine()
-        _docker([*command, str(context)], "see what it says above")
+        check_engine()
+        run_docker([*command, str(context)], "see what it says above")
     if options.push and not several:
-        _docker(["docker", "push", tag], f"log in with 'docker login {_registry(tag)}'".rstrip())
+        run_docker(["docker", "push", tag], f"log in with 'docker login {registry_of(tag)}'".rstrip())
     port = manifest.port or 8000
     print(f"{tag} is {'built and pushed' if options.push else 'built'}\n  docker run -p {port}:{port} {tag}")
     return 0
@@ -136,33 +141,15 @@ def run(options: argparse.Namespace) -> int:
 # -- what was asked ---------------------------------------------------------------------------
 
 
-def _manifest(folder: Path, said: str) -> Manifest:
-    if not folder.is_dir():
-        raise ConfigurationError(f"there is no folder {said!r}; name the environment's")
-    path = folder / MANIFEST_NAME
-    try:
-        return parse(path.read_text("utf-8"), str(path))
-    except FileNotFoundError:
-        raise ManifestError(
-            f"there is no {MANIFEST_NAME} in {folder}; go to the environment's folder, or name it"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"cannot read {path}: {error}") from error
-
-
-def _image_name(name: str) -> str:
-    """What Docker takes as a part of an image's name, as near as possible."""
-    return re.sub(r"[^a-z0-9]+", lambda match: match[0] if match[0] in "._-" else "-", name.lower()).strip(
-        "._-"
-    )
-
-
 def _dockerfile(folder: Path, said: str | None) -> Path | None:
-    if said is None:
-        return next((folder / name for name in _DOCKERFILES if (folder / name).is_file()), None)
-    for path in (Path(said).expanduser().resolve(), folder / said):
-        if path.is_file():
-            return path
+    try:
+        if said is None:
+            return next((folder / name for name in _DOCKERFILES if (folder / name).is_file()), None)
+        for path in (Path(said).expanduser().resolve(), folder / said):
+            if path.is_file():
+                return path
+    except OSError as error:
+        raise ConfigurationError(f"cannot look for a Dockerfile: {error}") from error
     raise ConfigurationError(f"there is no file {said!r}; name a Dockerfile")
 
 
@@ -217,7 +204,7 @@ def stage(
         _copy(folder, into, dockerfile)
         remarks = swap_runtime(into) if swap else []
         used = _place_dockerfile(folder, into, dockerfile, package, swap, remarks)
-        if vendor and DISTRIBUTION in _names(_dependencies(_project(into))):
+        if vendor and runs_on_us(into):
             vendor_runtime(into)
         if wheels is not None:
             _add_wheels(into, wheels, used)
@@ -235,7 +222,11 @@ def _copy(folder: Path, into: Path, dockerfile: Path | None) -> None:
     rules = docker_rules((ignore or _TEMPLATE / "dot_dockerignore").read_text("utf-8"))
     # What is left out is gone from the copy; Docker must not leave out what is added to it.
     ignores = {own, folder / ".dockerignore"}
-    for parent, folders, names in os.walk(folder):
+
+    def give_up(error: OSError) -> None:
+        raise error
+
+    for parent, folders, names in os.walk(folder, onerror=give_up):
         here = Path(parent)
         target = into / here.relative_to(folder)
         target.mkdir(parents=True, exist_ok=True)
@@ -301,11 +292,9 @@ def _add_wheels(into: Path, wheels: Sequence[Path], dockerfile: Path) -> None:
             f"the Dockerfile does not say 'ARG {_NO_INDEX}', so it would ask an index; take the one that "
             "'openenv init' makes, or leave --offline out"
         )
-    needed = _names(_dependencies(_project(into)))
+    needed = required_names(dependencies(read_project(into)))
     needed |= set(_RUNTIME_NEEDS) if DISTRIBUTION in needed else set()
-    there = {
-        _normal(path.name.partition("-")[0]) for path in (*wheels, *(into / VENDOR_FOLDER).glob("*.whl"))
-    }
+    there = {normal(path.name.partition("-")[0]) for path in (*wheels, *(into / VENDOR_FOLDER).glob("*.whl"))}
     missing = sorted(needed - there)
     if missing:
         raise ConfigurationError(
@@ -340,7 +329,7 @@ def swap_runtime(folder: Path) -> list[str]:
         lines = path.read_text("utf-8").splitlines()
         swapped = [_swapped(line) for line in lines]
         bare = [line.partition(" #")[0].strip() for line in swapped]
-        listed += [line for line in bare if _REQUIREMENT.fullmatch(line)]
+        listed += [line for line in bare if REQUIREMENT.fullmatch(line)]
         if swapped != lines:
             path.write_text("\n".join(swapped) + "\n", "utf-8")
             remarks.append(f"{path.relative_to(folder)}: {_REPLACEMENT} in place of the other runtime")
@@ -357,7 +346,7 @@ def swap_runtime(folder: Path) -> list[str]:
             f"there is no pyproject.toml: {_REPLACEMENT} and what requirements.txt says are used",
         ]
     text = pyproject.read_text("utf-8")
-    project = _project(folder)
+    project = read_project(folder)
     for requirement in _all_requirements(project):
         replacement = _swapped(requirement)
         if replacement == requirement:
@@ -371,7 +360,7 @@ def swap_runtime(folder: Path) -> list[str]:
             )
         text = changed
         remarks.append(f"pyproject.toml: {replacement!r} in place of {requirement!r}")
-    if DISTRIBUTION not in {_normal(name) for name in _names(_all_requirements(tomllib.loads(text)))}:
+    if DISTRIBUTION not in {normal(name) for name in required_names(_all_requirements(tomllib.loads(text)))}:
         raise ConfigurationError(
             "expected openenv, openenv-core or openenv-runtime among the dependencies in pyproject.toml, "
             "found none; there is no runtime to swap"
@@ -386,81 +375,13 @@ def _swapped(requirement: str) -> str:
     """A requirement, or a line of requirements.txt, with the runtime replaced if that is what it is."""
     if _REPOSITORY.fullmatch(requirement):
         return _REPLACEMENT
-    match = _REQUIREMENT.match(requirement)
-    if match is None or _normal(match["name"]) not in _INCUMBENT:
+    match = REQUIREMENT.match(requirement)
+    if match is None or normal(match["name"]) not in _INCUMBENT:
         return requirement
     marker = (match["marker"] or "").strip()
     return f"{_REPLACEMENT}{marker}"
 
 
-def _project(folder: Path) -> dict[str, Any]:
-    """A folder's `pyproject.toml`; empty where there is none."""
-    try:
-        return tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"pyproject.toml is not TOML: {error}") from None
-
-
-def _dependencies(pyproject: dict[str, Any]) -> list[str]:
-    return [str(word) for word in pyproject.get("project", {}).get("dependencies", ())]
-
-
 def _all_requirements(pyproject: dict[str, Any]) -> list[str]:
     extras = pyproject.get("project", {}).get("optional-dependencies", {})
-    return [*_dependencies(pyproject), *(str(word) for words in extras.values() for word in words)]
-
-
-def _names(requirements: Iterable[str]) -> set[str]:
-    matches = (_REQUIREMENT.match(requirement) for requirement in requirements)
-    return {_normal(match["name"]) for match in matches if match is not None}
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-# -- docker ------------------------------------------------------------------------------------
-
-
-def _check_engine() -> None:
-    """Refuse at once where there is no engine, rather than after a context was sent."""
-    try:
-        done = subprocess.run(
-            ["docker", "version", "--format", "{{.Server.Version}}"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_ENGINE_TIMEOUT_S,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise ProviderMissingError(
-            "expected the program 'docker' on PATH, got none; install it: https://docs.docker.com/get-docker"
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise ProviderMissingError(
-            f"the Docker daemon did not answer within {_ENGINE_TIMEOUT_S} s; restart it and see 'docker info'"
-        ) from None
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        advice = (
-            "add yourself to the group 'docker', or use sudo"
-            if "permission denied" in done.stderr.lower()
-            else "start it: 'sudo systemctl start docker', or Docker Desktop"
-        )
-        raise ProviderMissingError(f"the Docker daemon does not answer; {advice}. {said[-1] if said else ''}")
-
-
-def _docker(command: Sequence[str], advice: str) -> None:
-    """Run docker to its end, with our own streams, so that its output is seen as it comes."""
-    print(f"openenv: {shlex.join(command)}", file=sys.stderr, flush=True)
-    code = subprocess.run(command, check=False).returncode
-    if code:
-        raise ProviderError(f"'docker {command[1]}' ended with exit code {code}; {advice}")
-
-
-def _registry(tag: str) -> str:
-    first, slash, _ = tag.partition("/")
-    return first if slash and ("." in first or ":" in first) else ""
+    return [*dependencies(pyproject), *(str(word) for words in extras.values() for word in words)]

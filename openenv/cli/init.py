@@ -12,6 +12,7 @@ import argparse
 import keyword
 import os
 import re
+import shlex
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     classes = ", ".join(f"{names.stem}{kind}" for kind in ("Env", "Action", "Observation", "Environment"))
     print(f"{folder} is a new environment: {classes}")
     for command, purpose in (
-        (f"cd {folder}", ""),
+        (f"cd {shlex.quote(str(folder))}", ""),
         ("uv sync && uv run server", "serve it on http://localhost:8000; or: openenv serve"),
         ("uv run pytest", "run its tests"),
         ("openenv validate", "check it against the contract"),

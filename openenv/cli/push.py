@@ -13,15 +13,15 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from openenv.cli.engine import check_engine, check_image, image_name, run_docker
 from openenv.cli.ignore import Rule, git_rules
+from openenv.cli.project import read_environment, runs_on_us
 from openenv.cli.settings import add_settings, is_name, parse_settings
 from openenv.cli.staging import (
     DEFAULT_PORT,
@@ -32,11 +32,11 @@ from openenv.cli.staging import (
     prepare_readme,
 )
 from openenv.cli.unpack import UNPACKED, unpack_runtime
-from openenv.cli.vendor import DISTRIBUTION, vendor_runtime
+from openenv.cli.vendor import vendor_runtime
 from openenv.config import huggingface_token
-from openenv.errors import ConfigurationError, HubError, ManifestError, ProviderError, ProviderMissingError
+from openenv.errors import ConfigurationError, HubError, ManifestError
 from openenv.hub import Hub, Pushed, RemoteSpace, check_repo_id
-from openenv.manifest import MANIFEST_NAME, Manifest, parse
+from openenv.manifest import MANIFEST_NAME, Manifest
 
 __all__ = ["configure", "run"]
 
@@ -116,7 +116,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Push; gives the exit code."""
-    folder, manifest = _environment(options.directory)
+    shown = options.directory.partition("=")[0]
+    folder, manifest = read_environment(
+        options.directory,
+        f"for a Space of that name: --repo-id {shown}" if shown.count("/") == 1 else "name the environment's",
+    )
     name = manifest.name or folder.name
     variables, secrets = _settings(options, manifest)
     _check_flags(options, variables)
@@ -124,7 +128,10 @@ def run(options: argparse.Namespace) -> int:
     if options.registry is None:
         repo_id = _wanted_id(options.repo_id, name)
     with tempfile.TemporaryDirectory(prefix="openenv-push-") as temporary:
-        staged = _stage(options, folder, Path(temporary), manifest, name)
+        try:
+            staged = _stage(options, folder, Path(temporary), manifest, name)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"cannot copy {folder}: {error}") from error
         _refuse_secrets(staged, secrets)
         if options.registry is not None:
             return _push_image(options, staged, name, manifest)
@@ -186,6 +193,12 @@ def _text(value: object) -> str:
 
 
 def _check_flags(options: argparse.Namespace, variables: Mapping[str, str]) -> None:
+    if options.registry is not None:
+        _registry(options.registry)
+    if options.base_image is not None:
+        check_image(options.base_image, "--base-image")
+    if "" in options.delete:
+        raise ConfigurationError("expected a pattern as --delete, got ''; '*' is all that is not uploaded")
     if not 1 <= options.count <= _MAX_COUNT:
         raise ConfigurationError(f"expected --count from 1 to {_MAX_COUNT}, got {options.count}")
     given = {
@@ -212,26 +225,16 @@ def _check_flags(options: argparse.Namespace, variables: Mapping[str, str]) -> N
         _note(f"variables of {MANIFEST_NAME} are settings of a live Space and are left out here")
 
 
-def _environment(directory: str) -> tuple[Path, Manifest]:
-    folder = Path(directory).expanduser().resolve()
-    # What stands before '=' and no more: it may be a secret that lost its flag.
-    shown = directory.partition("=")[0]
-    if not folder.is_dir():
-        hint = (
-            f"for a Space of that name: --repo-id {shown}"
-            if shown.count("/") == 1
-            else "name the environment's"
-        )
-        raise ConfigurationError(f"expected a folder, got {shown!r}, and there is none of that name; {hint}")
-    path = folder / MANIFEST_NAME
-    if not path.is_file():
-        raise ManifestError(
-            f"there is no {MANIFEST_NAME} in {folder}; go to the environment's folder, or name it"
-        )
+def _registry(said: str) -> str:
+    """What stands before an image's own name."""
+    registry = said.removeprefix("https://").rstrip("/")
     try:
-        return folder, parse(path.read_text("utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"cannot read {path}: {error}") from error
+        check_image(f"{registry}/env", "--registry")
+    except ConfigurationError:
+        raise ConfigurationError(
+            f"expected a registry as ghcr.io/name, in lower-case letters, got {said!r}"
+        ) from None
+    return registry
 
 
 def _wanted_id(said: str | None, name: str) -> str:
@@ -269,7 +272,7 @@ def _stage(options: argparse.Namespace, folder: Path, into: Path, manifest: Mani
             interface = True
     prepare_dockerfile(into, options.base_image, interface)
     # Asked in any case, since a pyproject.toml that cannot be read is of no use on a Space either.
-    if _depends_on_runtime(into) and not options.no_vendor:
+    if runs_on_us(into) and not options.no_vendor:
         unpack_runtime(into, vendor_runtime(into))
     return staged
 
@@ -279,17 +282,6 @@ def _dockerfile(folder: Path) -> str:
         if path.is_file():
             return path.read_text("utf-8")
     return ""
-
-
-def _depends_on_runtime(folder: Path) -> bool:
-    try:
-        project = tomllib.loads((folder / "pyproject.toml").read_text("utf-8")).get("project", {})
-    except FileNotFoundError:
-        return False
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"pyproject.toml cannot be read: {error}") from error
-    names = (re.split(r"[^\w.-]", str(word), maxsplit=1)[0] for word in project.get("dependencies", ()))
-    return any(re.sub(r"[-_.]+", "-", name).lower() == DISTRIBUTION for name in names)
 
 
 def _excluded(file: str | None, folder: Path) -> list[Rule]:
@@ -376,11 +368,10 @@ def _removed(hub: Hub, repo_id: str) -> str:
 
 
 def _push_image(options: argparse.Namespace, staged: Staged, name: str, manifest: Manifest) -> int:
-    registry = options.registry.removeprefix("https://").rstrip("/")
-    image = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")
-    if not registry or not image or re.search(r"[\s:@]{2}|\s", registry):
-        raise ConfigurationError(f"expected a registry as ghcr.io/name, got {options.registry!r}")
-    tag = f"{registry}/{image}:{manifest.version or 'latest'}"
+    registry = _registry(options.registry)
+    image = f"{registry}/{image_name(name) or 'env'}"
+    # A version may have a part that a tag cannot: 1.0+local.
+    tag = f"{image}:{re.sub(r'[^A-Za-z0-9_.-]', '-', manifest.version or '') or 'latest'}"
     build = ["docker", "build", "-t", tag, "-f", "Dockerfile", "."]
     push = ["docker", "push", tag]
     if options.dry_run:
@@ -388,19 +379,11 @@ def _push_image(options: argparse.Namespace, staged: Staged, name: str, manifest
         _say(f"would build {len(files)} files, {_size(sum(_sizes(files).values()))}, and push them:")
         _say(f"  {shlex.join(build)}\n  {shlex.join(push)}")
         return 0
-    _docker(build, staged.folder, "see what it says above")
-    _docker(push, staged.folder, f"log in with 'docker login {registry.partition('/')[0]}'")
+    check_engine()
+    run_docker(build, "see what it says above", staged.folder)
+    run_docker(push, f"log in with 'docker login {registry.partition('/')[0]}'")
     _say(f"pushed {tag}\n  docker run -p {_port(manifest)}:{_port(manifest)} {tag}")
     return 0
-
-
-def _docker(command: Sequence[str], folder: Path, advice: str) -> None:
-    try:
-        code = subprocess.run(command, cwd=folder, check=False).returncode
-    except FileNotFoundError as error:
-        raise ProviderMissingError("docker is not installed, and --registry builds with it") from error
-    if code:
-        raise ProviderError(f"'{shlex.join(command)}' ended with exit code {code}; {advice}")
 
 
 # -- what is said -------------------------------------------------------------------------------

@@ -85,6 +85,8 @@ _NEEDED = frozenset(
 """What a Space, or an installation from it, needs although an image may not."""
 
 _SHORT_DESCRIPTION = 60
+# Control characters, and bytes that are no UTF-8, as Python has them in names of files.
+_UNSAYABLE = re.compile("[\x00-\x1f\x7f\udc80-\udcff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class Staged:
     Attributes:
         folder: The copy.
         secrets: Files left out because they look like secrets, relative to the author's folder.
-        links: Links left out because they lead out of the folder, or to folders.
+        links: Links left out because they lead out of the folder, to folders, or to nothing.
     """
 
     folder: Path
@@ -116,6 +118,7 @@ def copy_environment(folder: Path, into: Path, exclude: Sequence[Rule] = ()) -> 
         exclude: Further rules, after those of `.gitignore`.
 
     Raises:
+        ConfigurationError: A file has a name that cannot be said, or a list of patterns is none.
         OSError: A file cannot be read or written.
     """
     docker = docker_rules(_text_of(folder / ".dockerignore"))
@@ -127,6 +130,11 @@ def copy_environment(folder: Path, into: Path, exclude: Sequence[Rule] = ()) -> 
         elif path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
             links.append(name)
         elif name in _NEEDED or not is_left_out_by_docker(docker, name):
+            if _UNSAYABLE.search(name):
+                raise ConfigurationError(
+                    f"expected names of files in UTF-8 and without line ends, got {name!a}; rename it, or "
+                    "leave it out by .gitignore or --exclude"
+                )
             target = into / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
@@ -146,6 +154,8 @@ def _walk(
         if not is_folder:
             if path.is_file():
                 yield name, path
+            elif entry.is_symlink():
+                links.append(name)
         elif entry.is_symlink():
             links.append(name)
         elif not (path / "pyvenv.cfg").exists():

@@ -170,7 +170,12 @@ def _line(finding: Finding, colours: dict[str, str]) -> str:
 
 def _validate_folder(options: argparse.Namespace, actions: list[Any] | None) -> Report:
     folder = Path(options.folder or ".")
-    report = check_folder(folder)
+    try:
+        report = check_folder(folder)
+    except OSError as error:
+        report = Report(folder.name)
+        report.could_not_run = f"cannot read {error.filename}: {error.strerror}"
+        return report
     if options.files_only:
         return report
     if any(finding.check in ("manifest", "manifest-app") for finding in report.findings):

@@ -92,7 +92,8 @@ def vendor_runtime(folder: Path) -> Path:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"cannot read {pyproject}: {error}") from error
         wheel = f"{VENDOR_FOLDER}/{_STEM}-{__version__}-py3-none-any.whl"
-        text = refer(before, wheel, str(pyproject))
+        # By its name alone, since the folder is mostly a copy, which is gone when this is read.
+        text = refer(before, wheel)
         text = None if text == before else text
     path = vendor_wheel(folder / VENDOR_FOLDER)
     if text is not None:

@@ -666,7 +666,7 @@ def test_a_dry_run_needs_neither_network_nor_package_nor_token(
     said = capsys.readouterr()
     assert said.err == ""
     lines = said.out.splitlines()
-    assert re.fullmatch(r"would push 1\d\d files, \d+\.\d [kM]B, to YOU/my_env:", lines[0])
+    assert re.fullmatch(r"would push \d{3} files, \d+\.\d [kM]B, to YOU/my_env:", lines[0])
     listed = {line.split()[-1]: " ".join(line.split()[:-1]) for line in lines[1:11]}
     assert listed["client.py"] == f"{len(FILES['client.py'])} B"
     assert {"Dockerfile", "server/Dockerfile", WHEEL, ".gitignore"} < set(listed)
@@ -687,7 +687,9 @@ def test_an_image_is_built_and_pushed_to_a_registry(
     fake.says("build", script='cp Dockerfile "$here/Dockerfile"; ls -A >"$here/listing"')
     assert push_all("--registry", "https://ghcr.io/me/", "-b", "other:1", "--interface") == 0
     tag = "ghcr.io/me/my_env:1.0.0"
-    assert fake.calls == [["build", "-t", tag, "-f", "Dockerfile", "."], ["push", tag]]
+    version, *calls = fake.calls
+    assert version[0] == "version"
+    assert calls == [["build", "-t", tag, "-f", "Dockerfile", "."], ["push", tag]]
     assert (
         (fake.folder / "Dockerfile").read_text().startswith("FROM other:1\nENV ENABLE_WEB_INTERFACE=true\n")
     )
@@ -705,7 +707,54 @@ def test_an_image_that_cannot_be_pushed_is_one_line(
     assert "docker login ghcr.io" in capsys.readouterr().err.splitlines()[-1]
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     assert push("--registry", "ghcr.io/me") == 1
-    assert "docker is not installed" in capsys.readouterr().err.splitlines()[-1]
+    assert "'docker' on PATH, got none" in capsys.readouterr().err
+
+
+def test_a_registry_without_an_engine_is_one_line(
+    push: Push, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Docker's own way of saying it is several, behind a context that was sent to nobody."""
+    fake_program("docker", tmp_path, monkeypatch).says("version", err="Cannot connect to it", code=1)
+    assert push("--registry", "ghcr.io/me") == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("openenv: the Docker daemon does not answer; start it")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--registry", "ghcr.io/ME"), "expected a registry as ghcr.io/name, in lower-case letters"),
+        (("--registry", ""), "expected a registry as ghcr.io/name"),
+        (("--base-image", ""), "expected the name of an image as --base-image, got ''"),
+        (("--base-image", "a b"), "expected the name of an image as --base-image, got 'a b'"),
+        (("--delete", ""), "expected a pattern as --delete, got ''"),
+    ],
+)
+def test_words_that_name_nothing_are_refused(
+    words: tuple[str, str], complaint: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is sent, in one line, with exit code 2."""
+    assert main(["push", str(folder), *words, "--dry-run"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert complaint in line
+
+
+def test_a_project_that_is_none_and_a_file_that_cannot_be_read_are_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are the author's to mend, and no fault of the command."""
+    project = (folder / "pyproject.toml").read_text()
+    (folder / "pyproject.toml").write_text("project = 3\n")
+    assert main(["push", str(folder), "--dry-run"]) == 2
+    assert "expected [project] in pyproject.toml to be a table, got 3" in capsys.readouterr().err
+    (folder / "pyproject.toml").write_text(project)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "models.py")
+
+    monkeypatch.setattr("openenv.cli.staging.shutil.copy", refuse)
+    assert main(["push", str(folder), "--dry-run"]) == 2
+    assert "openenv: cannot copy" in capsys.readouterr().err
 
 
 # -- as a program ---------------------------------------------------------------------------------

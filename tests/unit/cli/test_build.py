@@ -320,11 +320,19 @@ def test_mistakes_are_one_line_and_docker_is_not_asked(
         {"openenv.yaml": "name: x\n", "Dockerfile": "FROM a\n", "pyproject.toml": "[project]\n"},
     )
     wheels = write(tmp_path / "wheels", {"orjson-3-cp311-x.whl": ""})
+    basis = {"openenv.yaml": "name: x\n", "Dockerfile": "FROM a\n"}
+    project = write(tmp_path / "project", basis | {"pyproject.toml": "project = 3\n"})
+    listed = write(tmp_path / "listed", basis | {"pyproject.toml": "[project]\ndependencies = 'x'\n"})
     for arguments, text in (
         (["nowhere"], "there is no folder 'nowhere'"),
         ([str(tmp_path)], "there is no openenv.yaml in"),
         ([str(empty)], "there is no server/Dockerfile and no Dockerfile in"),
         ([str(made), "--file", "nope"], "there is no file 'nope'; name a Dockerfile"),
+        ([str(made), "--tag", ""], "expected the name of an image as --tag, got ''"),
+        ([str(made), "--tag", "A b"], "expected the name of an image as --tag, got 'A b'"),
+        ([str(made), "--platform", ""], "expected a platform as linux/arm64, got ''"),
+        ([str(project)], "expected [project] in pyproject.toml to be a table, got 3"),
+        ([str(listed)], "expected a list of dependencies in pyproject.toml, got 'x'"),
         ([str(made), "--build-arg", "=x"], "expected K=V as --build-arg, got '=x'"),
         ([str(made), "--offline", "nope"], "no such folder; fill it"),
         ([str(made), "--offline", str(made)], "no wheels in it; fill it"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def test_links_out_of_the_folder_are_not_followed(folder: Path, tmp_path: Path) 
     staged = copy_environment(folder, tmp_path / "copy")
     assert set(staged.files()) == {"models.py", "same.py"}
     assert not (staged.folder / "same.py").is_symlink()
-    assert staged.links == ("elsewhere", "passwords")
+    assert staged.links == ("elsewhere", "nowhere", "passwords")
 
 
 def test_a_value_is_found_in_the_copy(folder: Path, tmp_path: Path) -> None:
@@ -229,3 +230,16 @@ def test_two_ports_are_remarked_upon(folder: Path) -> None:
     assert "app_port 7860" in remark
     assert prepare_readme(folder, Manifest(port=7860), "x", True) is None
     assert prepare_readme(folder, Manifest(), "x", True) is None
+
+
+@pytest.mark.parametrize("name", [b"a\nb.txt", b"a\xff.txt"])
+def test_a_name_that_cannot_be_said_is_refused(name: bytes, folder: Path, tmp_path: Path) -> None:
+    """The Hub knows paths in UTF-8; one that is left out does not matter."""
+    with open(os.path.join(os.fsencode(folder), name), "wb"):
+        pass
+    into = tmp_path / "into"
+    into.mkdir()
+    with pytest.raises(ConfigurationError, match=r"names of files in UTF-8 .* got 'a\\.*rename it"):
+        copy_environment(folder, into)
+    (folder / ".gitignore").write_text("a*\n")
+    assert copy_environment(folder, into)
