@@ -25,6 +25,7 @@ from weakref import WeakKeyDictionary
 
 from openenv.client.address import Address
 from openenv.client.channel import Options, lost_error, tls_context
+from openenv.client.transport import SocketTransport
 from openenv.errors import ConnectError, ProtocolError, ReplyTimeoutError
 from openenv.protocol.client_websocket import WebSocketClient
 from openenv.protocol.http_client import Response, ResponseParser
@@ -39,7 +40,7 @@ T = TypeVar("T")
 
 # Of each loop: what a transport reads into is looked at before anything else is read.
 _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
-_gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+_gates: WeakKeyDictionary[asyncio.AbstractEventLoop, _Gate] = WeakKeyDictionary()
 
 
 class AsyncNetwork:
@@ -53,7 +54,7 @@ class AsyncNetwork:
         loop = get_running_loop()
         gate = _gates.get(loop)
         if gate is None:
-            gate = _gates[loop] = asyncio.Semaphore(_MAX_OPENING)
+            gate = _gates[loop] = _Gate(loop)
         return _Limit(gate, timeout_s)
 
     def turn(self) -> AbstractAsyncContextManager[Any]:
@@ -69,8 +70,9 @@ class AsyncNetwork:
         family = None if address.secure else _family_of(address.host)
         if family is not None:
             connection = await _connect(loop, family, (address.host, address.port))
+            link = AsyncLink(loop)
             try:
-                _, link = await loop.create_connection(lambda: AsyncLink(loop), sock=connection)
+                SocketTransport(loop, connection, link)
             except BaseException:
                 connection.close()
                 raise
@@ -89,31 +91,110 @@ class AsyncNetwork:
         return await asyncio.to_thread(function)
 
 
+class _Gate:
+    """Through which some tasks of a loop at a time may open sessions, and the one timer of them all."""
+
+    __slots__ = ("_loop", "_n_free", "_open", "_timer", "_timer_at", "_waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._n_free = _MAX_OPENING
+        self._open: set[_Limit] = set()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = inf
+
+    async def wait(self) -> None:
+        """Wait for a free place, which is then the caller's."""
+        turn = self._loop.create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.give_place()
+            raise
+
+    def take_place(self) -> bool:
+        """Take a free place, if there is one."""
+        if self._n_free == 0:
+            return False
+        self._n_free -= 1
+        return True
+
+    def give_place(self) -> None:
+        """Give a place to who has waited longest."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._n_free += 1
+
+    def add(self, limit: _Limit) -> None:
+        """Watch the deadline of one that is through."""
+        self._open.add(limit)
+        if limit.deadline < self._timer_at:
+            self._set_timer(limit.deadline)
+
+    def remove(self, limit: _Limit) -> None:
+        """The opposite of `add`; the last one takes the timer with it."""
+        self._open.discard(limit)
+        if not self._open and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._timer_at = inf
+
+    def _set_timer(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self._loop.call_at(at, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        self._timer_at = inf
+        now = self._loop.time()
+        for limit in [limit for limit in self._open if limit.deadline <= now]:
+            self._open.discard(limit)
+            limit.expire()
+        if self._open:
+            self._set_timer(min(limit.deadline for limit in self._open))
+
+
 class _Limit:
-    """A block that some tasks at a time may be in, each for some seconds."""
+    """A block that some tasks at a time may be in, each for some seconds; `asyncio.timeout` for many."""
 
-    __slots__ = ("_gate", "_timeout", "_timeout_s")
+    __slots__ = ("_cancels", "_expired", "_gate", "_task", "_timeout_s", "deadline")
 
-    def __init__(self, gate: asyncio.Semaphore, timeout_s: float) -> None:
+    def __init__(self, gate: _Gate, timeout_s: float) -> None:
         self._gate = gate
         self._timeout_s = timeout_s
+        self._expired = False
 
     async def __aenter__(self) -> None:
-        await self._gate.acquire()
-        try:
-            self._timeout = asyncio.timeout(self._timeout_s)
-            await self._timeout.__aenter__()
-        except BaseException:
-            self._gate.release()
-            raise
+        if not self._gate.take_place():
+            await self._gate.wait()
+        task = asyncio.current_task()
+        assert task is not None  # a coroutine of a client is run by one
+        self._task = task
+        self._cancels = task.cancelling()
+        self.deadline = get_running_loop().time() + self._timeout_s
+        self._gate.add(self)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        try:
-            await self._timeout.__aexit__(kind, error, traceback)
-        finally:
-            self._gate.release()
+        self._gate.remove(self)
+        self._gate.give_place()
+        # Who was cancelled by somebody else as well stays cancelled.
+        if self._expired and self._task.uncancel() <= self._cancels and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def expire(self) -> None:
+        """Called by the gate, once, when the time is over."""
+        self._expired = True
+        self._task.cancel()
 
 
 @lru_cache(maxsize=256)
@@ -154,7 +235,8 @@ class AsyncLink(asyncio.Protocol):
         self._parser = ResponseParser()
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Response] = loop.create_future()
-        self._gone: asyncio.Future[None] = loop.create_future()
+        self._ended = False
+        self._gone: asyncio.Future[None] | None = None
         self._rest: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -184,7 +266,8 @@ class AsyncLink(asyncio.Protocol):
                 self._answer.set_result(response)
             else:
                 self._answer.set_exception(exc or ConnectionResetError("closed before it answered"))
-        if not self._gone.done():
+        self._ended = True
+        if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
 
     async def exchange(self, request: bytes) -> Response:
@@ -204,7 +287,7 @@ class AsyncLink(asyncio.Protocol):
         rest = b"".join(self._rest)
         if rest:
             channel.data_received(rest)
-        if self._gone.done():
+        if self._ended:
             channel.connection_lost(None)
         return channel
 
@@ -214,7 +297,9 @@ class AsyncLink(asyncio.Protocol):
         self._transport.abort()
         if self._answer.done() and not self._answer.cancelled():
             self._answer.exception()
-        await asyncio.shield(self._gone)
+        if not self._ended:
+            self._gone = self._loop.create_future()
+            await self._gone
 
 
 class AsyncChannel(asyncio.BaseProtocol):
@@ -491,6 +576,8 @@ class AsyncChannel(asyncio.BaseProtocol):
         if connection is not None:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+        if isinstance(connection, socket.socket):
+            connection.close()
 
 
 class _PlainChannel(AsyncChannel, asyncio.Protocol):
