@@ -54,7 +54,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "sockets": ("server.listener", "server.handover", "client.blocking", "containers.provider"),
     "threads": ("session.runner", "client.blocking"),
     "processes": ("server.workers", "server.serve"),
-    "subprocess": ("containers", "cli.build", "cli.push"),
+    "subprocess": ("containers", "cli.engine"),
     "os.environ": ("config",),
     "print": ("cli",),
     "except Exception": ("session.runner", "app.app", "server.connection", "cli.main"),
