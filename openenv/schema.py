@@ -138,7 +138,31 @@ def _compile_load(kind: Kind) -> Callable[[Any], Any]:
 
     if isinstance(kind, RecordKind) and not kind.is_dict:
         return _FastLoad(kind, load).compile()
+    if isinstance(kind, ForeignKind):
+        return _load_foreign(kind.cls)
     return load
+
+
+def _load_foreign(cls: Any) -> Callable[[Any], Any]:
+    """A model of another library loads itself; of pydantic's, by the function that `model_validate` calls."""
+    validate = _unless_overridden(cls, "model_validate", "__pydantic_validator__", "validate_python")
+
+    def load(value: Any) -> Any:
+        try:
+            return validate(value)
+        except (ValueError, AssertionError) as error:
+            raise SchemaError(fault_of(error, value).lines) from error
+
+    return load
+
+
+def _unless_overridden(cls: Any, name: str, core: str, short: str) -> Any:
+    """A class's method, or where it is pydantic's own the shorter way to the same."""
+    home = next(base for base in cls.__mro__ if name in vars(base))
+    inner = getattr(cls, core, None)
+    if home.__module__.partition(".")[0] == "pydantic" and hasattr(inner, short):
+        return getattr(inner, short)
+    return getattr(cls, name)
 
 
 class _FastLoad:
@@ -439,9 +463,10 @@ def _foreign_dump_of(cls: Any) -> Callable[..., Any]:
     Only models that declare bytes are looked through.
     """
     fields = getattr(cls, "model_fields", {}).values()
+    to_fields = _unless_overridden(cls, "model_dump", "__pydantic_serializer__", "to_python")
     if not any("bytes" in repr(getattr(entry, "annotation", None)) for entry in fields):
-        return typing.cast("Callable[..., Any]", cls.model_dump)
-    return lambda obj, **options: _with_texts(obj.model_dump(**options))
+        return typing.cast("Callable[..., Any]", to_fields)
+    return lambda obj, **options: _with_texts(to_fields(obj, **options))
 
 
 def _with_texts(value: Any) -> Any:

@@ -134,6 +134,15 @@ CONTESTANTS: dict[str, Contestant] = {
             (*_OWN, "pydantic"),
             True,
         ),
+        Contestant(
+            "ours-pydantic-loop",
+            "the same, on the loop",
+            _BOTH,
+            _ours,
+            _serve("ours_pydantic:app"),
+            (*_OWN, "pydantic"),
+            True,
+        ),
     )
 }
 

@@ -93,6 +93,7 @@ CLAIMS = (
     Claim("a thread each, 64 sessions: steps/s", "ws64", "ours-threaded", "incumbent", "per_s", 4.5, True),
     Claim("a thread each, 256 sessions: steps/s", "ws256", "ours-threaded", "incumbent", "per_s", 5, True),
     Claim("its environment, 64 sessions: steps/s", "ws64", "ours-pydantic", "incumbent", "per_s", 5, True),
+    Claim("the same on the loop: steps/s", "ws64", "ours-pydantic-loop", "incumbent", "per_s", 5, True),
     Claim("GET /health: requests/s", "health", "ours-loop", "incumbent", "per_s", 5, True),
     Claim("POST /step, on the loop: requests/s", "step", "ours-loop", "incumbent", "per_s", 10, True),
 )
