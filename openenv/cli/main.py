@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import select
 import sys
 import traceback
 from collections.abc import Sequence
@@ -31,7 +33,10 @@ COMMANDS = {
 """Name and purpose of every command; each is a module of this package with `configure` and `run`."""
 
 _EXIT_INTERNAL = 70
+_EXIT_OUTPUT = 74
 _EXIT_INTERRUPTED = 130
+# What a shell says of a program that SIGPIPE ended, as it ends most programs there.
+_EXIT_UNHEARD = 141
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,9 +54,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; None takes the process's.
 
     Returns:
-        0 when all went well, 2 for a mistake of the caller's, else what the command says.
+        0 when all went well, 2 for a mistake of the caller's, 141 when nobody reads what it prints
+        (`| head -1`), else what the command says.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _answer(words)
+    except SystemExit:  # argparse's, behind the text that was asked for
+        unheard = _flush()
+        if unheard:
+            return unheard
+        raise
+    return _flush() or code
+
+
+def _answer(words: list[str]) -> int:
     try:
         return _run(words)
     except OpenEnvError as error:
@@ -60,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _EXIT_INTERRUPTED
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _is_unheard():
+            return _flush() or _EXIT_UNHEARD
         text = _one_line(f"{type(error).__name__}: {error}")
         _report(error, words, f"openenv: internal error, {text}; run it again with --debug for the traceback")
         return _EXIT_INTERNAL
@@ -90,6 +109,30 @@ def _run(words: list[str]) -> int:
         parser.print_help()
         return 0
     return int(importlib.import_module(f"openenv.cli.{options.command}").run(options))
+
+
+def _flush() -> int:
+    """Have what was printed go out now, not at the interpreter's end; an exit code if it cannot."""
+    try:
+        print(end="", flush=True)
+    except OSError as error:
+        # What is left would be tried once more at the end, and complained about.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return _EXIT_UNHEARD
+        print(f"openenv: what it prints cannot be written: {error}", file=sys.stderr)
+        return _EXIT_OUTPUT
+    return 0
+
+
+def _is_unheard() -> bool:
+    """Whether it is standard output whose other end was closed, and no connection of a command's."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):
+        return False
+    return bool(poll.poll(0))  # only errors are asked for: poll(2)
 
 
 def _report(error: BaseException, words: list[str], line: str) -> None:

@@ -508,3 +508,50 @@ def test_an_app_can_serve_itself(folder: Path) -> None:
         finally:
             process.kill()
             process.stderr.read()
+
+
+# -- what is printed ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [("init", "quiet"), ("--help",), ("serve", "--help")])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_nobody_reading_is_no_error(tmp_path: Path, arguments: tuple[str, ...], unbuffered: str) -> None:
+    """`openenv init x | head -1` ends as a shell's own tools do, without a word."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "openenv", *arguments],
+            cwd=tmp_path,
+            env=environment({"PYTHONUNBUFFERED": unbuffered}),
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    # argparse hears at once that nobody reads where nothing is buffered, and takes it for done.
+    wanted = (0, 141) if unbuffered and "--help" in arguments else (141,)
+    assert done.returncode in wanted
+    assert done.stderr == ""
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    """Where the output goes to a file that takes no more, with an exit code of its own."""
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full on this machine")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "openenv", "--version"],
+            cwd=tmp_path,
+            env=environment({"PYTHONUNBUFFERED": ""}),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 74
+    assert done.stderr == "openenv: what it prints cannot be written: [Errno 28] No space left on device\n"
