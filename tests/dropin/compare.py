@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from websockets.exceptions import WebSocketException
+
 from openenv.manifest import MANIFEST_NAME, parse
 from tests.dropin.play import Answers, differences, fetch, play
 from tests.support import peers
@@ -196,7 +198,7 @@ def compare(folder: Path, hosts: dict[str, Host], n_steps: int, seed: int, ways:
         for way in ways[1:]:
             port = hosts["ours"].serve(way, folder)
             _add(report, way, theirs, again, play(port, schema, script, n_steps, seed))
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, WebSocketException) as error:
         report.differences.append(f"{type(error).__name__}: {error}")
     finally:
         report.logs = "\n".join(f"--- {name}\n{host.log[-6000:]}" for name, host in hosts.items())
