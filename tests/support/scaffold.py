@@ -28,6 +28,7 @@ from tests.support.program import environment
 
 INSTALL_TIMEOUT_S = 300
 START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 60.0
 _ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
@@ -133,10 +134,11 @@ def started(command: Sequence[str], cwd: Path, **variables: str) -> Iterator[Sta
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(10)
+            process.wait(STOP_TIMEOUT_S)
         finally:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
             log.unlink()
 
 
