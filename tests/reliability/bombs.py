@@ -184,7 +184,7 @@ BOMBS: dict[str, Bomb] = {
     "a body beyond the limit": _request(_post("/reset", b" " * _BIG), 413),
     "a chunk of a terabyte": _request(_OPEN_CHUNKS + b"10000000000\r\n", 413),
     "chunks beyond the limit": _request(_OPEN_CHUNKS + (b"10000\r\n" + b"x" * 65536 + b"\r\n") * 80, 413),
-    "chunks of one byte": _request(_OPEN_CHUNKS + b"1\r\nx\r\n" * 100_000 + b"0\r\n\r\n", 413, 422, 400),
+    "chunks of one byte": _request(_OPEN_CHUNKS + b"1\r\nx\r\n" * 20_000 + b"0\r\n\r\n", 413, 422, 400),
     "a chunk extension of 1 MB": _request(
         _OPEN_CHUNKS + b"1;" + b"x" * 1_000_000 + b"\r\nx\r\n0\r\n\r\n", 400, 413, 431
     ),

@@ -17,6 +17,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 
 from tests.fuzz.engine import corpus, mutate
 from tests.fuzz.tokens import TOKENS
@@ -75,23 +76,28 @@ def _wrapped(kind: str, data: bytes) -> bytes:
     return head() + frame(data) if kind == "messages" else data
 
 
-def run(port: int, n_connections: int, seed: int) -> list[str]:
-    """Attack so many times; gives what was found, at most ten times."""
+def run(port: int, n_connections: int, seed: int, seconds: float) -> tuple[int, list[str]]:
+    """Attack so many times, or until the time is up; gives how often, and at most ten findings."""
+    until = time.monotonic() + seconds
     rng = random.Random(seed)
     seeds = {kind: corpus(kind) for kind in ("http11", "websocket", "messages")}
     found: list[str] = []
-    for index in range(n_connections - n_connections // 10):
+    n_done = n_connections // 10
+    try:
+        _run_hypothesis(port, n_done, seed)
+    except AssertionError as error:
+        found.append(f"hypothesis: {error}")
+    for index in range(n_connections - n_done):
+        if time.monotonic() > until:
+            break
+        n_done += 1
         data = _bytes(rng, seeds)
         fault = attack(port, data, index, rng.randrange(len(data) + 1))
         if fault is not None:
             found.append(f"{fault}: {data!r}")
             if len(found) >= 10:
-                return found
-    try:
-        _run_hypothesis(port, n_connections // 10, seed)
-    except AssertionError as error:
-        found.append(f"hypothesis: {error}")
-    return found
+                break
+    return n_done, found
 
 
 def _run_hypothesis(port: int, n_connections: int, seed: int) -> None:
@@ -119,9 +125,10 @@ def _run_hypothesis(port: int, n_connections: int, seed: int) -> None:
     check()
 
 
-def start(port: int, n_connections: int, seed: int) -> subprocess.Popen[str]:
+def start(port: int, n_connections: int, seed: int, seconds: float) -> subprocess.Popen[str]:
     """Attack from a process of its own; it prints what `run` gives as JSON."""
-    command = [sys.executable, "-m", "tests.reliability.fuzzing", str(port), str(n_connections), str(seed)]
+    numbers = map(str, (port, n_connections, seed, seconds))
+    command = [sys.executable, "-m", "tests.reliability.fuzzing", *numbers]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ})
 
 
@@ -131,8 +138,9 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("n_connections", type=int)
     parser.add_argument("seed", type=int)
+    parser.add_argument("seconds", type=float)
     options = parser.parse_args()
-    print(json.dumps(run(options.port, options.n_connections, options.seed)))
+    print(json.dumps(run(options.port, options.n_connections, options.seed, options.seconds)))
 
 
 if __name__ == "__main__":

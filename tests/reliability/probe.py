@@ -51,10 +51,9 @@ class Probe:
         taken = self.took_ms[index]
         lost = taken.count(float("inf"))
         late = sum(took_ms > 100 for took_ms in taken)
-        return (
-            f"{len(taken)} asked, {lost} unanswered, {late} later than 100 ms; "
-            f"p50 {percentile(taken, 0.5):.1f}, p99 {percentile(taken, 0.99):.1f}, worst {max(taken, default=0):.1f} ms"
-        )
+        p50, p99, worst = (percentile(taken, share) for share in (0.5, 0.99, 1.0))
+        times = f"p50 {p50:.1f}, p99 {p99:.1f}, worst {worst:.1f} ms"
+        return f"{len(taken)} asked, {lost} unanswered, {late} later than 100 ms; {times}"
 
     def is_kept(self) -> bool:
         """Whether the first server always answered, and within 100 ms or as late as the idle second one."""
