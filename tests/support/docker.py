@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.peers import ROOT, peers_dir
+from tests.support.peers import ROOT, locked, peers_dir
 
 BASE_IMAGE = "python:3.11-slim"
 BUILD_TIMEOUT_S = 300
@@ -142,10 +142,11 @@ def _build(image: str, dockerfile: str | None, context: Path, *arguments: str) -
 def dependency_wheels(*further: str) -> Path:
     """What our package needs, and further packages, for the Python of the image rather than for ours."""
     folder = peers_dir() / "-".join(["wheels-cp311", platform.machine(), *further])
-    if not folder.exists():
-        with tempfile.TemporaryDirectory(dir=peers_dir()) as fresh:
-            _download(Path(fresh) / "wheels", further)
-            (Path(fresh) / "wheels").rename(folder)
+    with locked(folder.name):
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=peers_dir()) as fresh:
+                _download(Path(fresh) / "wheels", further)
+                (Path(fresh) / "wheels").rename(folder)
     return folder
 
 

@@ -69,7 +69,7 @@ def install(name: str) -> Path:
     requirements = REQUIREMENTS[name]
     folder = peers_dir() / name
     python = folder / "bin" / "python"
-    with _locked(name):
+    with locked(name):
         if not _works(python, requirements[0]):
             shutil.rmtree(folder, ignore_errors=True)
             _create(folder, python, requirements)
@@ -89,7 +89,7 @@ def install_node(name: str) -> Path:
     if shutil.which("node") is None or shutil.which("npm") is None:
         raise PeerMissingError("node and npm are not installed on this machine")
     folder = peers_dir() / name
-    with _locked(name):
+    with locked(name):
         wanted = folder / "node_modules" / packages[0].partition("@")[0] / "package.json"
         if not wanted.exists():
             folder.mkdir(parents=True, exist_ok=True)
@@ -161,8 +161,8 @@ def _run(command: Sequence[str], cwd: Path | None = None) -> None:
 
 
 @contextmanager
-def _locked(name: str) -> Iterator[None]:
-    """Hold the peer's lock; the kernel lets go of it even if this process is killed."""
+def locked(name: str) -> Iterator[None]:
+    """Hold the lock of a name in the folder of peers; the kernel lets go of it even if this process is killed."""
     with (peers_dir() / f"{name}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
