@@ -162,7 +162,7 @@ def _run(command: Sequence[str], cwd: Path | None = None) -> None:
 
 @contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Hold the lock of a name in the folder of peers; the kernel lets go of it even if this process is killed."""
+    """Hold the lock of a name; the kernel lets go of it even if this process is killed."""
     with (peers_dir() / f"{name}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -93,7 +93,17 @@ def serve(
     Raises:
         StartFailedError: It is not ready within `START_TIMEOUT_S`.
     """
-    command = [str(python or sys.executable), "-m", "openenv", "serve", target, "--host", "127.0.0.1", "--port", "0"]
+    command = [
+        str(python or sys.executable),
+        "-m",
+        "openenv",
+        "serve",
+        target,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+    ]
     command += ["--workers", str(workers), *args]
     # The variables of the shell that runs the tests must not reach into them.
     clean = {name: value for name, value in os.environ.items() if name not in _SERVER_VARIABLES}
