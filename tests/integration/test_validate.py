@@ -312,3 +312,17 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_file_that_cannot_be_read_is_no_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether there is a fault in it cannot be said: exit code 3, and one line that names it."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "models.py")
+
+    monkeypatch.setattr("openenv.cli.validate.check_folder", refuse)
+    assert main(["validate", str(tmp_path)]) == 3
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "openenv: could not run: cannot read models.py: Permission denied\n")

@@ -171,6 +171,8 @@ def test_it_says_what_to_do_next(tmp_path: Path, capsys: pytest.CaptureFixture[s
         "openenv push --repo-id username/chess-env",
     ):
         assert command in shown
+    assert main(["init", "pond_env", "--output-dir", str(tmp_path / "my envs")]) == 0
+    assert f"cd '{tmp_path}/my envs/pond_env'" in capsys.readouterr().out
 
 
 def test_the_example_is_laid_out_as_init_lays_out() -> None:
