@@ -31,7 +31,14 @@ from tests.support.server import answers, free_port
 
 INCUMBENT, OURS = "openenv-0.10.0", "dropin"
 _START_TIMEOUT_S = 60.0
-_COMMON = ("fastapi", "pydantic", "fastmcp", "uvicorn", "httpx")
+# What the servers and the environments import on their way, so that it is done once for each stack.
+_COMMON = (
+    *("fastapi.staticfiles", "fastapi.openapi.utils", "fastapi.middleware.cors", "pydantic", "httpx"),
+    *("fastmcp.server", "fastmcp.client", "uvicorn.lifespan.on", "uvicorn.protocols.http.auto"),
+    *("uvicorn.protocols.http.h11_impl", "uvicorn.protocols.websockets.websockets_sansio_impl"),
+    *("openenv.core.env_server.http_server", "openenv.core.env_server.mcp_environment"),
+    *("openenv.core.rubrics", "openenv.core.env_server.types"),
+)
 _never = threading.Event()
 
 
@@ -87,10 +94,10 @@ class Host:
 
     def __init__(self, stack: str, python: Path, folder: Path) -> None:
         env = {key: value for key, value in os.environ.items() if key in ("PATH", "HOME", "LANG", "TMPDIR")}
-        preload = ["openenv.core.env_server", "openenv.core.env_server.http_server", *_COMMON]
+        preload = [*_COMMON]
         if stack == "ours":
             env |= {"PYTHONPATH": str(peers.ROOT), "OPENENV_CAPACITY_WAIT_S": "0"}
-            preload.append("openenv.cli.main")
+            preload += ["openenv.cli.main", "openenv.cli.serve", "uvloop"]
         env |= {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": "1"}
         self._log = folder / f"{stack}.log"
         # Not in the repository: a script's own folder is on its path.

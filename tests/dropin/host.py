@@ -8,6 +8,7 @@ takes seconds, is done once and no environment sees another.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -25,6 +26,7 @@ def main() -> None:
             importlib.import_module(name)
         except ImportError as error:
             print(f"warning: {error}", file=sys.stderr)
+    gc.freeze()
     child = 0
     print("ready", flush=True)
     for line in sys.stdin:

@@ -119,8 +119,8 @@ def _over_websocket(
                 yield f"ws {json.dumps(message)}", {"failed": type(error).__name__}
                 return
             yield f"ws {json.dumps(message)}", answer
-        socket.send('{"type":"close"}')
         with suppress(ConnectionClosed, TimeoutError):
+            socket.send('{"type":"close"}')
             socket.recv(timeout=_TIMEOUT_S)
     for path, message in script.get("sockets", ()):
         with connect(f"ws://127.0.0.1:{port}{path}", open_timeout=_TIMEOUT_S) as socket:
