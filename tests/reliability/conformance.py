@@ -355,7 +355,10 @@ async def play(host: str, port: int, case: Case) -> str | None:
     except GoneError as error:
         return str(error)
     try:
+        await client.ask("state")  # from here on the environment is there, and nothing waits for it
         return await _play(client, case)
+    except GoneError as error:
+        return str(error)
     except TimeoutError:
         return "no answer in time"
     finally:
