@@ -24,6 +24,7 @@ from tests.support.server import serve, serve_uvicorn
 
 MODULE = "tests.conformance.reference_native"
 WAYS = ("in process", "one worker", "one of four workers", "ASGI under uvicorn")
+PROCESSES = "a process for each session"
 
 
 def _load() -> list[dict[str, Any]]:
@@ -71,6 +72,8 @@ class Servers:
             server = self._stack.enter_context(serve_uvicorn(name, env=env))
         else:
             workers = 4 if self.way == "one of four workers" else 1
+            if self.way == PROCESSES:
+                env["OPENENV_ISOLATION"] = "process"
             server = self._stack.enter_context(serve(name, env=env, workers=workers))
         return lambda: TcpPipe(server.host, server.port)
 
@@ -87,6 +90,32 @@ def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
 @pytest.mark.parametrize("line", RECORDED, ids=[line["name"] for line in RECORDED])
 def test_reply_equals_the_recorded_one(servers: Servers, line: dict[str, Any]) -> None:
     """What a client of the incumbent would have read, it reads from us."""
+    compare(servers, line)
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Servers]:
+    running = Servers(PROCESSES)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+# The code that answers is the same, in another place: a sample shows that nothing is lost on the way.
+_SAMPLE = [
+    line for number, line in enumerate(RECORDED) if number % 6 == 0 or line["name"].startswith("http/state")
+]
+
+
+@pytest.mark.parametrize("line", _SAMPLE, ids=[line["name"] for line in _SAMPLE])
+def test_the_process_of_a_session_replies_alike(processes: Servers, line: dict[str, Any]) -> None:
+    """With `--isolation process` a client reads what it reads without."""
+    compare(processes, line)
+
+
+def compare(servers: Servers, line: dict[str, Any]) -> None:
+    """Play one case; what comes is what was recorded, but for the differences that are listed."""
     wanted, applied = expected(line["name"], line["steps"], line["replies"])
     got = play(line["steps"], servers.dial(line["app"]))
     for step, ours, theirs in zip(line["steps"], got, wanted, strict=True):

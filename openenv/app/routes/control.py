@@ -11,6 +11,7 @@ It holds a place in the server's capacity until `DELETE /session`, or until its 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from openenv.app.context import JSON, Context, Respond, Response, detail, json_response
@@ -126,9 +127,8 @@ def state(context: Context, request: Request, respond: Respond) -> Any:
     # Clients of existing servers find the base fields there, whatever the state is.
     declared = context.definition.state.json_schema.get("properties", {})
     base = {name: value for name, value in _BASE_STATE.items() if name in declared}
-    return respond_later(
-        respond, lambda done: context.stateless.state(lambda state: json_response({**base, **state}), done)
-    )
+    finish = partial(_finish_state, base)
+    return respond_later(respond, lambda done: context.stateless.state(finish, done))
 
 
 def close(context: Context, request: Request, respond: Respond) -> Any:
@@ -201,6 +201,10 @@ def _refused(context: Context, error: BaseException) -> Response:
     if isinstance(error, SessionCapacityError) and error.retry_after_s is not None:
         return response._replace(headers=(*response.headers, ("retry-after", str(error.retry_after_s))))
     return response
+
+
+def _finish_state(base: dict[str, Any], state: dict[str, Any]) -> Response:
+    return json_response({**base, **state})
 
 
 def _finish_observation(observation: Any) -> Response:
