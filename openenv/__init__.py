@@ -66,6 +66,11 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
+    if name in ("AutoAction", "AutoEnv"):
+        raise ImportError(
+            f"openenv-runtime has no {name}: import the environment's own client, or use "
+            "GenericEnvClient.from_env(name); see openenv/core/README.md"
+        )
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(home), name)

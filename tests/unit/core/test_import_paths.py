@@ -72,6 +72,8 @@ def test_an_absent_name_says_so() -> None:
         from openenv.core.containers.runtime import KubernetesProvider  # noqa: F401
     with pytest.raises(ImportError, match="harness in openenv-runtime"):
         from openenv.core import harness  # noqa: F401
+    with pytest.raises(ImportError, match=r"no AutoEnv: .* GenericEnvClient\.from_env"):
+        from openenv import AutoEnv  # noqa: F401
     with pytest.raises(ImportError, match="cannot import name 'Nonsense'"):
         from openenv.core import Nonsense  # noqa: F401
 
