@@ -58,7 +58,7 @@ class Peak:
         self._thread.join()
 
 
-async def play_all(server: Server) -> dict[str, list[str]]:
+async def play_all(server: Server, times: int) -> dict[str, list[str]]:
     """All cases that are not left to chance; what was wrong, by kind."""
     host, port = server.host, server.port
     found: dict[str, list[str]] = {}
@@ -79,7 +79,7 @@ async def play_all(server: Server) -> dict[str, list[str]]:
             (f"{case.section} {case.name}", conformance.play(host, port, case))
             for case in conformance.cases()
         ],
-        "too much": [(name, bomb(host, port)) for name, bomb in bombs.BOMBS.items() for _ in range(3)],
+        "too much": [(name, bomb(host, port)) for name, bomb in bombs.BOMBS.items() for _ in range(times)],
         "injection": [(repr(data[:60]), bombs.inject(host, port, data)) for data in bombs.INJECTIONS],
     }
     for kind, cases in kinds.items():
@@ -124,17 +124,17 @@ def run(server: Server, idle_server: Server, options: argparse.Namespace) -> boo
     rows: list[tuple[str, object]] = []
     faults: list[str] = []
     with Probe([server.port, idle_server.port]) as probe:
-        for kind, (said, *wrong) in asyncio.run(play_all(server)).items():
+        for kind, (said, *wrong) in asyncio.run(play_all(server, options.times)).items():
             rows.append((kind, said))
             faults += wrong
     rows += [("/health meanwhile", probe.said(0)), ("of an idle server", probe.said(1))]
-    kept = kept and probe.is_kept()
+    kept = kept and probe.is_kept(options.health_ms)
     if options.slow_seconds and shutil.which("slowhttptest"):
         with Probe([server.port, idle_server.port]) as probe:
             for said in slow(server, options.slow_seconds, options.slow_connections):
                 rows.append(("slowhttptest", said))
         rows += [("/health meanwhile", probe.said(0)), ("of an idle server", probe.said(1))]
-        kept = kept and probe.is_kept()
+        kept = kept and probe.is_kept(options.health_ms)
     begun_at = time.monotonic()
     with Probe([server.port, idle_server.port]) as probe:
         fuzzers = [
@@ -152,7 +152,7 @@ def run(server: Server, idle_server: Server, options: argparse.Namespace) -> boo
     took_s = time.monotonic() - begun_at
     rows.append(("fuzzed connections", f"{n_fuzzed} in {took_s:.0f} s"))
     rows += [("/health meanwhile", probe.said(0)), ("of an idle server", probe.said(1))]
-    kept = kept and probe.is_kept()
+    kept = kept and probe.is_kept(options.health_ms)
     peak.stop()
     after = read(server.process.pid)
     deadline = time.monotonic() + 30
@@ -163,7 +163,7 @@ def run(server: Server, idle_server: Server, options: argparse.Namespace) -> boo
     tracebacks = [
         line
         for line in server.log.splitlines()
-        if re.match(r"\S+ \S+ (ERROR|CRITICAL) (?!openenv\.session)", line)
+        if re.match(r"\S+ \S+ (ERROR|CRITICAL) (?!openenv\.session|openenv\.app: AuthorError)", line)
     ]
     mib = 2**20
     rows += [
@@ -195,6 +195,10 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--n", type=int, default=200_000, help="fuzzed connections")
+    parser.add_argument("--times", type=int, default=3, help="that each bomb goes off at once")
+    parser.add_argument(
+        "--health-ms", type=float, default=100.0, help="in which /health answers, 99 in 100 times"
+    )
     parser.add_argument("--fuzz-seconds", type=float, default=1800.0, help="after which fuzzing ends")
     parser.add_argument("--fuzzers", type=int, default=2, help="processes that fuzz")
     parser.add_argument(

@@ -55,10 +55,10 @@ class Probe:
         times = f"p50 {p50:.1f}, p99 {p99:.1f}, worst {worst:.1f} ms"
         return f"{len(taken)} asked, {lost} unanswered, {late} later than 100 ms; {times}"
 
-    def is_kept(self) -> bool:
-        """Whether the first server always answered, and within 100 ms or as late as the idle second one."""
+    def is_kept(self, bound_ms: float) -> bool:
+        """Whether the first server always answered, and in time or about as late as the idle second one."""
         first, second = self.took_ms[0], self.took_ms[1]
-        bound_ms = max(100.0, 3 * percentile(second, 0.99))
+        bound_ms = max(bound_ms, 3 * percentile(second, 0.99))
         return bool(first) and max(first) < float("inf") and percentile(first, 0.99) <= bound_ms
 
 
