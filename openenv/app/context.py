@@ -150,12 +150,16 @@ class Context:
         """Close every session, then call `when_empty`."""
 
         def empty() -> None:
-            if self._nursery is not None:
-                self._nursery.close()
+            self.cut_off()
             when_empty()
 
         self.stateless.close()
         self.pool.close_all(empty)
+
+    def cut_off(self) -> None:
+        """End the processes of environments, those included that `close` still waits for."""
+        if self._nursery is not None:
+            self._nursery.close()
 
 
 Respond = Callable[[Response], None]

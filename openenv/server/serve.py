@@ -138,6 +138,7 @@ async def _serve(
         if adopter is not None:
             adopter.stop()
         connections.close()
+        context.cut_off()
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
 
