@@ -158,7 +158,7 @@ def exchange_raw(server: Server, data: bytes) -> bytes:
 def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
     """Slow ones do not let quick ones overtake."""
     slow = json.dumps({"action": {"op": "sleep", "anything": 0.2}}).encode()
-    head = b"Host: x\r\n"
+    head = b"Host: localhost\r\n"
     post = b"POST /step HTTP/1.1\r\n" + head + b"Content-Type: application/json\r\nContent-Length: "
     requests = [
         post + str(len(slow)).encode() + b"\r\n\r\n" + slow,
@@ -177,7 +177,7 @@ def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
 
 def test_a_request_in_single_bytes_is_understood(server: Server) -> None:
     """The slowest network there is."""
-    request = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    request = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with socket.create_connection((server.host, server.port), timeout=TIMEOUT_S) as raw:
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in request:
@@ -193,18 +193,18 @@ def test_a_request_in_single_bytes_is_understood(server: Server) -> None:
     [
         (b"GET /health HTTP/1.1\r\n\r\n", 400),
         (b"GET /health\r\n\r\n", 400),
-        (b"GET /health HTTP/3.0\r\nHost: x\r\n\r\n", 505),
-        (b"GET /health HTTP/1.1\r\nHost: x\r\nBad Header: 1\r\n\r\n", 400),
-        (b"POST /step HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
-        (b"POST /step HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"GET /health HTTP/3.0\r\nHost: localhost\r\n\r\n", 505),
+        (b"GET /health HTTP/1.1\r\nHost: localhost\r\nBad Header: 1\r\n\r\n", 400),
+        (b"POST /step HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (b"POST /step HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400),
         (
-            b"POST /step HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
+            b"POST /step HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             400,
         ),
-        (b"POST /step HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", 400),
-        (b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"A: " + b"a" * 70_000 + b"\r\n\r\n", 431),
-        (b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"A: a\r\n" * 200 + b"\r\n", 431),
+        (b"POST /step HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", 400),
+        (b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + b"A: " + b"a" * 70_000 + b"\r\n\r\n", 431),
+        (b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + b"A: a\r\n" * 200 + b"\r\n", 431),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
     ],
 )
