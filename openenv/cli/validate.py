@@ -25,6 +25,7 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, Any
 
+from openenv.app.foreign import ForeignApp
 from openenv.cli.targets import Target, find_target
 from openenv.codec import decode, encode
 from openenv.config import environ
@@ -327,6 +328,12 @@ def _import(target: Target, options: Options, report: Report) -> Subject | None:
     with offline() as asked:
         try:
             app = target.load()
+            if isinstance(app, ForeignApp):
+                report.could_not_run = (
+                    f"{where} is an application without an environment of ours, which can be served and not "
+                    "looked into; serve it, and use openenv validate --url"
+                )
+                return None
             subject = Subject(app, options)
         except ConfigurationError as error:
             cause = error.__cause__
