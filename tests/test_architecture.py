@@ -110,7 +110,10 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
         "server.asgi_calls",
         "except Exception",
     ): "an author's ASGI application may raise anything, which ends one request or WebSocket",
-    ("cli.targets", "core"): "what is served may use the incumbent's old name, which is known to `core` alone",
+    (
+        "cli.targets",
+        "core",
+    ): "what is served may use the incumbent's old name, which is known to `core` alone",
     ("models", "schema"): "a model loads, dumps and describes itself for those who know that from pydantic",
     ("app.routes.ws", "except Exception"): "a fault of ours ends one session, under any server",
     ("app.routes.control", "except Exception"): "author code may check an action while it is loaded",

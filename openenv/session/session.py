@@ -415,7 +415,7 @@ class Session:
         return result
 
     def _come_due(self, method: str, timeout_s: float) -> None:
-        """Let a loop that is late see the result first, if it is there: uvloop runs timers before the rest."""
+        """Let a loop that is late see the result first, if it is there: uvloop runs timers before that."""
         self._timer = self._loop.call_later(_TURN_S, self._overrun, method, timeout_s)
 
     def _overrun(self, method: str, timeout_s: float) -> None:

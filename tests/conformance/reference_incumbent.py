@@ -14,10 +14,11 @@ from enum import Enum, IntEnum
 from typing import Annotated, Any, Dict, List, Literal, Optional, Set, Tuple, Union
 from uuid import UUID
 
+from pydantic import BaseModel, Field, field_validator, model_validator
+
 from openenv.core.env_server import create_app
 from openenv.core.env_server.interfaces import Environment
 from openenv.core.env_server.types import Action, EnvironmentMetadata, Observation, State
-from pydantic import BaseModel, Field, field_validator, model_validator
 
 
 class Color(str, Enum):

@@ -8,10 +8,11 @@ leaves out so that all contestants send the same four values.
 from typing import Any
 from uuid import uuid4
 
+from pydantic import Field
+
 from openenv.core.env_server.http_server import create_app
 from openenv.core.env_server.interfaces import Environment
 from openenv.core.env_server.types import Action, Observation, State
-from pydantic import Field
 
 
 class EchoAction(Action):

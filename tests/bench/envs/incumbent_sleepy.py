@@ -3,6 +3,7 @@
 import time
 
 from incumbent_echo import EchoAction, EchoEnvironment, EchoObservation
+
 from openenv.core.env_server.http_server import create_app
 
 

@@ -12,11 +12,10 @@ import sys
 import traceback
 from typing import Any
 
+import openenv
 from openenv.core import EnvClient, GenericEnvClient
 from openenv.core.client_types import StepResult
 from openenv.core.env_server.types import Action, Observation, State
-
-import openenv
 
 N_STEPS = 1000
 
