@@ -101,10 +101,12 @@ function scenariosFor(said, url, pid, folder) {
       await tabTo(page, "#download");
       said.download = await save(page, () => page.keyboard.press("Enter"));
       await page.locator("#snippets summary").click();
+      await waitFor(page, "#curl", /\S/); // it is written once the browser has told the page that it was opened
       said.python = await page.locator("#python").textContent();
       said.curl = await page.locator("#curl").textContent();
       said.violations = await violations(page);
       await page.locator("#snippets summary").click();
+      await waitFor(page, "#curl", /\S/); // it is written once the browser has told the page that it was opened
       await shot(page, "conversation");
     },
 
@@ -254,6 +256,7 @@ function scenariosFor(said, url, pid, folder) {
       await page.keyboard.press("Enter");
       await waitFor(page, "#said", "Step 1:");
       await page.locator("#snippets summary").click();
+      await waitFor(page, "#curl", /\S/); // it is written once the browser has told the page that it was opened
       said.curl = await page.locator("#curl").textContent();
     },
 
