@@ -15,6 +15,8 @@ const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] }
 
 const text = (page, selector) => page.locator(selector).innerText();
 const waitFor = (page, selector, wanted) => page.locator(selector).filter({ hasText: wanted }).first().waitFor();
+// The snippets are written once the browser has told the page that they were opened.
+const written = (page, selector) => page.locator(selector).filter({ hasText: /\S/ }).waitFor({ state: "attached" });
 
 async function reset(page) {
   await page.locator("#reset").click();
@@ -101,12 +103,12 @@ function scenariosFor(said, url, pid, folder) {
       await tabTo(page, "#download");
       said.download = await save(page, () => page.keyboard.press("Enter"));
       await page.locator("#snippets summary").click();
-      await waitFor(page, "#curl", /\S/); // it is written once the browser has told the page that it was opened
+      await written(page, "#curl");
       said.python = await page.locator("#python").textContent();
       said.curl = await page.locator("#curl").textContent();
       said.violations = await violations(page);
       await page.locator("#snippets summary").click();
-      await waitFor(page, "#curl", /\S/); // it is written once the browser has told the page that it was opened
+      await written(page, "#curl");
       await shot(page, "conversation");
     },
 
@@ -256,7 +258,7 @@ function scenariosFor(said, url, pid, folder) {
       await page.keyboard.press("Enter");
       await waitFor(page, "#said", "Step 1:");
       await page.locator("#snippets summary").click();
-      await waitFor(page, "#curl", /\S/); // it is written once the browser has told the page that it was opened
+      await written(page, "#curl");
       said.curl = await page.locator("#curl").textContent();
     },
 
