@@ -350,7 +350,7 @@ def test_sighup_brings_new_code_without_a_refused_connection(tmp_path: Path) -> 
 
         def reloaded() -> bool:
             # Asked again and again: at no moment is there nobody to answer.
-            assert answers(server.host, server.port)
+            assert answers(server.host, server.port, timeout_s=15.0)
             return "every worker runs the new code" in server.log
 
         eventually(reloaded, "the reload")
