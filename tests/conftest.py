@@ -7,6 +7,7 @@ pytest was started from.
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -19,3 +20,7 @@ settings.load_profile("suite")
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
+
+# A shell starts what it runs in the background with SIGINT ignored, and what ignores it hands that on: the
+# programs whose Ctrl-C is tested would never hear it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
