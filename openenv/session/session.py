@@ -121,7 +121,7 @@ class Session:
         self._deadlines = deadlines
         # The call under way, for the meter: `step` or `reset` and when it was made, else an empty name.
         # Not by the clock of the loop: uvloop's counts milliseconds and stands still for a turn.
-        self._method = "factory"
+        self._method = ""
         self._asked_at = perf_counter()
         self.id = session_id or str(uuid.uuid4())
         self.used_at = loop.time()

@@ -140,3 +140,14 @@ def test_a_blocked_loop_is_told_by_health() -> None:
         assert b'{"status":"healthy"}' in await transport.until(b"}")
 
     play(test, envs.LoopEnv)
+
+
+def test_a_state_read_first_is_no_second_factory() -> None:
+    """The time that an environment took to be made is observed once, whatever is asked after it."""
+
+    async def test(worker: Worker) -> None:
+        transport = await upgraded(worker)
+        await say(transport, '{"type":"state"}')
+        assert (await scrape(worker))["openenv_factory_seconds_count"] == 1
+
+    play(test, envs.ThreadEnv)
