@@ -56,6 +56,7 @@ class ProcessRunner:
         "_is_deaf",
         "_is_gone",
         "_is_killed",
+        "_fault",
         "_key",
         "_loop",
         "_nursery",
@@ -93,6 +94,7 @@ class ProcessRunner:
         self._is_killed = False
         self._on_gone: OnDone | None = None
         self._close_error: BaseException | None = None
+        self._fault: str | None = None
         self.draws = False
         self.ended: str | None = None
         self.step_now: None = None
@@ -250,6 +252,7 @@ class ProcessRunner:
     def _distrust(self, why: str) -> None:
         """Somebody in the process writes to what is ours."""
         logger.error("the process of an environment says what it cannot say (%s); it is ended", why)
+        self._fault = f"was ended for what it wrote to the worker: {why}"
         self._nursery.kill(self._key)
         self._stop_hearing()
 
@@ -270,7 +273,8 @@ class ProcessRunner:
             pass
         self._stop_hearing()
         self._is_gone = True
-        self.ended = _in_words(code, error)
+        # One that was distrusted may have ended by itself before it was killed.
+        self.ended = self._fault or _in_words(code, error)
         waiting, self._waiting = self._waiting, deque()
         on_gone, self._on_gone = self._on_gone, None
         failure = self._close_error

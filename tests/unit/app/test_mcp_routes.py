@@ -131,12 +131,20 @@ def send(socket: Transport, value: Any) -> None:
 
 
 async def hear(socket: Transport, value: Any = None) -> Any:
+    """The next message, one unmasked frame (RFC 6455, section 5.2); a `value` is sent first."""
     if value is not None:
         send(socket, value)
-    raw = bytes(socket.take()) or await socket.until(b"}")
-    start, end = raw.index(b"{"), raw.rindex(b"}") + 1
-    socket.written[:0] = raw[end:]
-    return json.loads(raw[start:end])
+    written = socket.written
+    if not written:
+        written[:] = await socket.until(b"}")
+    assert written[0] == 0x80 | Opcode.TEXT
+    length, start = written[1], 2
+    if length == 126:
+        length, start = int.from_bytes(written[2:4]), 4
+    assert length < 127
+    message = bytes(written[start : start + length])
+    del written[: start + length]
+    return json.loads(message)
 
 
 def play(test: Callable[[Worker], Awaitable[None]], env: Any = Counter, **options: Any) -> None:
