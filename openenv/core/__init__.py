@@ -16,8 +16,12 @@ _HOMES = {
     "MCPToolClient": "mcp_client",
     "StepResult": "client_types",
     "SyncEnvClient": "sync_client",
+    **dict.fromkeys(
+        ("AnthropicClient", "LLMClient", "LLMResponse", "OpenAIClient", "ToolCall", "create_llm_client"),
+        "llm_client",
+    ),
 }
-_MODULES = frozenset((*_HOMES.values(), "containers", "rubrics", "utils"))
+_MODULES = frozenset((*_HOMES.values(), "containers", "rubrics", "tools", "utils"))
 
 __all__ = sorted({*_HOMES, *env_server.__all__})
 

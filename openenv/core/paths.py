@@ -16,8 +16,9 @@ from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
-__all__ = ["ABSENT", "OLD_NAME", "install", "refusal"]
+__all__ = ["ABSENT", "OLD_NAME", "absent", "install", "refusal"]
 
 OLD_NAME = "openenv_core"
 _CORE = "openenv.core"
@@ -28,27 +29,16 @@ ABSENT: dict[str, str] = {
     "containers.runtime.hf_sandbox_provider": "cloud sandboxes are not part of this runtime",
     "containers.runtime.modal_provider": "cloud sandboxes are not part of this runtime",
     "containers.runtime.novita_provider": "cloud sandboxes are not part of this runtime",
-    "env_server.gradio_theme": "the page at /web is this package's own, without Gradio",
-    "env_server.gradio_ui": "the page at /web is this package's own, without Gradio",
     "evals": "evaluation harnesses are not part of this runtime",
     "harness": "agent harnesses are not part of this runtime",
-    "llm_client": "clients of language models are their vendors'; LLMJudge takes any object with `complete`",
-    "tools": "use smolagents' LocalPythonExecutor for PyExecutor, and git itself for GitServerClient",
 }
 """Path below ``openenv.core`` -> why it is not here."""
 
 
+_NO_GRADIO = "the page at /web is this package's own, without Gradio"
 _GONE: dict[str, str] = {
     **dict.fromkeys(
-        ("ActionLog", "EpisodeState", "WebInterfaceManager", "load_environment_metadata"),
-        ABSENT["env_server.gradio_ui"],
-    ),
-    **dict.fromkeys(
         ("DockerSwarmProvider", "KubernetesProvider"), "providers here are LocalDockerProvider and UVProvider"
-    ),
-    **dict.fromkeys(
-        ("AnthropicClient", "LLMClient", "LLMResponse", "OpenAIClient", "ToolCall", "create_llm_client"),
-        ABSENT["llm_client"],
     ),
     **{name: why for name, why in ABSENT.items() if "." not in name},
 }
@@ -61,6 +51,15 @@ def refusal(module: str, name: str) -> Exception:
             f"{module} has no {name} in openenv-runtime: {_GONE[name]}; see openenv/core/README.md"
         )
     return AttributeError(f"module {module!r} has no attribute {name!r}")
+
+
+def absent(module: str, name: str) -> Any:
+    """A stand-in for a class or function of the incumbent's Gradio page: it can be named, and not called."""
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        raise ImportError(f"{module}.{name} is not in openenv-runtime: {_NO_GRADIO}")
+
+    return type(name, (), {"__module__": module, "__init__": __init__})
 
 
 class _Finder(MetaPathFinder):

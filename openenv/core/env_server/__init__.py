@@ -70,7 +70,7 @@ _HOMES = {
         "WSStateResponse",
         "WSStepMessage",
     ),
-    "web_interface": ("create_web_interface_app",),
+    "web_interface": ("WebInterfaceManager", "create_web_interface_app"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 

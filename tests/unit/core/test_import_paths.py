@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -40,7 +42,15 @@ NAMES: dict[str, tuple[str, ...]] = {
     "env_server.base_transforms": ("CompositeTransform", "NullTransform"),
     "env_server.exceptions": ("ConcurrencyConfigurationError", "OpenEnvError", "SessionCreationError"),
     "env_server.route_config": ("GetEndpointConfig", "register_get_endpoints"),
-    "env_server.web_interface": ("create_web_interface_app",),
+    "env_server.web_interface": (
+        *("create_web_interface_app", "load_environment_metadata", "WebInterfaceManager"),
+        *("build_gradio_app", "get_quick_start_markdown", "OPENENV_GRADIO_CSS", "OPENENV_GRADIO_THEME"),
+    ),
+    "env_server.gradio_theme": ("OPENENV_GRADIO_CSS", "OPENENV_GRADIO_THEME"),
+    "env_server.gradio_ui": ("build_gradio_app", "get_gradio_display_title"),
+    "llm_client": ("AnthropicClient", "LLMClient", "LLMResponse", "OpenAIClient", "create_llm_client"),
+    "tools": ("GitServerClient", "PyExecutor", "RepoInfo"),
+    "tools.git_server_client": ("GitServerClient", "RepoInfo"),
     "containers.runtime": ("LocalDockerProvider", "UVProvider"),
     "containers.runtime.providers": ("ContainerProvider", "RuntimeProvider"),
     "rubrics": ("LLMJudge", "Rubric", "WeightedSum"),
@@ -49,7 +59,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "rubrics.trajectory": ("ExponentialDiscountingTrajectoryRubric",),
     "rubrics.llm_judge": ("LLMJudge",),
 }
-ABSENT = ("harness", "harness.rollout", "llm_client", "tools", "evals", "env_server.gradio_ui")
+ABSENT = ("harness", "harness.rollout", "evals", "containers.runtime.modal_provider")
 
 
 @pytest.mark.parametrize("path", NAMES)
@@ -120,3 +130,35 @@ def test_star_imports_give_the_names() -> None:
     exec("from openenv.core import *\nfrom openenv.core.env_server import *", scope)
     assert scope["Environment"] is openenv.Environment
     assert "MCPToolClient" in scope
+
+
+def test_pages_of_gradio_can_be_named_and_not_called() -> None:
+    """An application that hands them to a builder is served; one that needs them learns what is missing."""
+    from openenv.core.env_server.gradio_ui import build_gradio_app
+    from openenv.core.env_server.web_interface import WebInterfaceManager
+
+    class Custom(WebInterfaceManager):  # type: ignore[misc]
+        pass
+
+    for call in (build_gradio_app, WebInterfaceManager, Custom):
+        with pytest.raises(ImportError, match="is not in openenv-runtime: the page at /web is"):
+            call(None)
+
+
+def test_an_environments_metadata_is_loaded_for_a_page_of_the_authors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an object what it says itself; of a class or a factory the name and the README."""
+    from openenv.core.env_server.web_interface import load_environment_metadata
+
+    class Maze(openenv.Environment):  # type: ignore[type-arg]
+        pass
+
+    monkeypatch.chdir(tmp_path)
+    readme = tmp_path / "envs" / "maze_env" / "README.md"
+    readme.parent.mkdir(parents=True)
+    readme.write_text("# Maze")
+    said = load_environment_metadata(Maze, "maze_env")
+    assert (said.name, said.description, said.readme_content) == ("maze_env", "Maze environment", "# Maze")
+    assert load_environment_metadata(partial(Maze)).name == "Maze"
+    assert load_environment_metadata(Maze(), "maze_env").name == "Maze"
