@@ -4,7 +4,11 @@
 
 Sessions come, play some steps at an even rate, and go: most with a close message, some cut off. Beside them
 somebody asks `/health`, `/metrics` and the stateless HTTP calls, and opens sessions over JSON-RPC. Every
-answer is checked. Ends with an error where one was wrong, or where memory, descriptors or threads grew.
+answer is checked. The rate is half of what the same sessions reach just before without a pause.
+
+A second server is idle but for one session, whose steps are timed by the same program at the same time: what
+is late there is late because of the machine or of this program. Ends with an error where an answer was wrong,
+where memory, descriptors or threads grew, or where the 99th percentile grew as a multiple of the idle one.
 """
 
 from __future__ import annotations
@@ -15,8 +19,9 @@ import json
 import random
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from tests.reliability.envs import next_total
 from tests.reliability.watch import Reading, load, percentile, read, slope, table
@@ -26,16 +31,33 @@ from tests.support.server import Server, serve
 WARM_UP_SHARE = 0.15
 """Of the time, at the beginning: caches fill, the allocator finds its size."""
 
+APP = "tests.reliability.envs:tally"
+IDLE_PAUSE_S = 0.05
+GROWN = 1.5
+"""A 99th percentile has grown that at the end is so many times the multiple of the idle one that it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one look saw: the server's processes, and the steps since the last look in milliseconds."""
+
+    reading: Reading
+    p50_ms: float
+    p99_ms: float
+    idle_p99_ms: float
+    n_steps: int
+
 
 class Soak:
     """What the clients see."""
 
-    def __init__(self, server: Server, rate: float, n_sessions: int, seed: int) -> None:
+    def __init__(self, server: Server, pause_s: float, seed: int) -> None:
         self.server = server
-        self.pause_s = n_sessions / rate
+        self.pause_s = pause_s
         self.random = random.Random(seed)
         self.n_steps = self.n_sessions = self.n_wrong = self.n_requests = 0
         self.took_ms: list[float] = []
+        self.idle_took_ms: list[float] = []
 
     async def play(self, until: float) -> None:
         """One session after another."""
@@ -71,6 +93,19 @@ class Soak:
                 self._check(reply["data"].get("code") == "VALIDATION_ERROR")
             await asyncio.sleep(self.pause_s * self.random.uniform(0.5, 1.5))
 
+    async def look_beside(self, idle: Server, until: float) -> None:
+        """Time the steps of the only session of a server that does nothing else."""
+        client = await Client.open(idle.host, idle.port)
+        try:
+            await client.ask("reset", {"seed": 1})
+            while time.monotonic() < until:
+                begun_at = time.perf_counter()
+                await client.ask("step", {"value": 1})
+                self.idle_took_ms.append(1e3 * (time.perf_counter() - begun_at))
+                await asyncio.sleep(IDLE_PAUSE_S)
+        finally:
+            client.cut()
+
     async def request(self, until: float) -> None:
         """HTTP beside the sessions."""
         while time.monotonic() < until:
@@ -99,77 +134,113 @@ class Soak:
             self.n_wrong += 1
 
 
-async def watch(soak: Soak, pid: int, until: float, every_s: float) -> list[tuple[Reading, float, int]]:
-    """Readings, with the 99th percentile of the steps since the last one, in milliseconds."""
+async def most(server: Server, n_sessions: int, seconds: float, seed: int) -> float:
+    """Steps per second of sessions that never pause."""
+    soak = Soak(server, 0.0, seed)
+    until = time.monotonic() + seconds
+    begun_at = time.monotonic()
+    await asyncio.gather(*(soak.play(until) for _ in range(n_sessions)))
+    return soak.n_steps / (time.monotonic() - begun_at)
+
+
+async def watch(soak: Soak, pid: int, until: float, every_s: float) -> list[Row]:
+    """Readings, with what the steps took meanwhile."""
     rows = []
     while time.monotonic() < until:
         await asyncio.sleep(min(every_s, max(0.0, until - time.monotonic())))
         taken, soak.took_ms = soak.took_ms, []
-        reading = read(pid)
-        rows.append((reading, percentile(taken, 0.99), len(taken)))
+        beside, soak.idle_took_ms = soak.idle_took_ms, []
+        p50_ms, p99_ms = percentile(taken, 0.5), percentile(taken, 0.99)
+        row = Row(read(pid), p50_ms, p99_ms, percentile(beside, 0.99), len(taken))
+        rows.append(row)
+        reading = row.reading
         print(
             f"{time.strftime('%H:%M:%S')} memory {reading.anon_bytes / 2**20:7.2f} MiB  fds {reading.n_fds}  "
-            f"threads {reading.n_threads}  p50 {percentile(taken, 0.5):.2f} ms  p99 {rows[-1][1]:.2f} ms  "
-            f"steps {len(taken)}  wrong {soak.n_wrong}  {load()}",
+            f"threads {reading.n_threads}  p50 {row.p50_ms:.2f} ms  p99 {row.p99_ms:.2f} ms  "
+            f"idle p99 {row.idle_p99_ms:.2f} ms  steps {row.n_steps}  wrong {soak.n_wrong}  {load()}",
             flush=True,
         )
     return rows
 
 
-async def run(server: Server, options: argparse.Namespace) -> bool:
+def _of_idle(rows: Sequence[Row]) -> float:
+    """The 99th percentile as a multiple of the idle server's at the same time: the median of some looks."""
+    return percentile([row.p99_ms / row.idle_p99_ms for row in rows if row.idle_p99_ms and row.n_steps], 0.5)
+
+
+async def run(server: Server, idle: Server, options: argparse.Namespace) -> bool:
     """Soak a server; gives whether every promise was kept."""
-    soak = Soak(server, options.rate, options.sessions, options.seed)
+    rate = options.rate
+    said = "as asked for"
+    if not rate:
+        best = await most(server, options.sessions, options.measure, options.seed)
+        rate = best / 2
+        said = f"half of {best:.0f}/s, which the same sessions reached in {options.measure:g} s before"
+    soak = Soak(server, options.sessions / rate, options.seed)
     await asyncio.sleep(0.5)
-    idle = read(server.process.pid)
+    before = read(server.process.pid)
     until = time.monotonic() + options.seconds
     players = [asyncio.create_task(soak.play(until)) for _ in range(options.sessions)]
     players.append(asyncio.create_task(soak.request(until)))
+    players.append(asyncio.create_task(soak.look_beside(idle, until)))
     rows = await watch(soak, server.process.pid, until, options.every)
     await asyncio.wait_for(asyncio.gather(*players), 60)
     after = read(server.process.pid)
     for _ in range(100):
-        if after.n_fds <= idle.n_fds and after.n_threads <= idle.n_threads + options.workers:
+        if after.n_fds <= before.n_fds and after.n_threads <= before.n_threads + options.workers:
             break
         await asyncio.sleep(0.1)
         after = read(server.process.pid)
     skip = int(len(rows) * WARM_UP_SHARE)
     settled = rows[skip:] or rows
-    times = [reading.at for reading, _, _ in settled]
+    third = max(1, len(settled) // 3)
+    early, late = _of_idle(settled[:third]), _of_idle(settled[-third:])
+    times = [row.reading.at for row in settled]
     hours = options.seconds / 3600
-    memory = slope(times, [reading.anon_bytes for reading, _, _ in settled])
-    fds = slope(times, [reading.n_fds for reading, _, _ in settled])
-    threads = slope(times, [reading.n_threads for reading, _, _ in settled])
-    p99 = slope(times, [value for _, value, _ in settled])
-    mean_memory = sum(reading.anon_bytes for reading, _, _ in settled) / len(settled)
+    memory = slope(times, [row.reading.anon_bytes for row in settled])
+    fds = slope(times, [row.reading.n_fds for row in settled])
+    threads = slope(times, [row.reading.n_threads for row in settled])
+    p99 = slope(times, [row.p99_ms for row in settled])
+    idle_p99 = slope(times, [row.idle_p99_ms for row in settled])
+    mean_memory = sum(row.reading.anon_bytes for row in settled) / len(settled)
     print(
         table(
             [
                 ("seconds", options.seconds),
                 ("workers, sessions", f"{options.workers}, {options.sessions}"),
+                ("rate", f"{rate:.0f}/s: {said}"),
                 ("steps", f"{soak.n_steps} ({soak.n_steps / options.seconds:.0f}/s)"),
                 ("sessions opened, HTTP requests", f"{soak.n_sessions}, {soak.n_requests}"),
                 ("wrong or lost answers", soak.n_wrong),
                 (
                     "memory of all processes",
-                    f"{mean_memory / 2**20:.2f} MiB (idle {idle.anon_bytes / 2**20:.2f})",
+                    f"{mean_memory / 2**20:.2f} MiB (before {before.anon_bytes / 2**20:.2f})",
                 ),
                 ("memory slope", f"{memory / 2**20:+.3f} MiB/h ({100 * memory / mean_memory:+.2f} %/h)"),
                 ("descriptor slope", f"{fds:+.2f}/h"),
                 ("thread slope", f"{threads:+.2f}/h"),
+                ("p99", f"median {percentile([row.p99_ms for row in settled], 0.5):.2f} ms, {p99:+.2f} ms/h"),
                 (
-                    "p99 slope",
-                    f"{p99:+.3f} ms/h, median p99 {percentile([v for _, v, _ in settled], 0.5):.2f} ms",
+                    "p99 of the idle server",
+                    f"median {percentile([row.idle_p99_ms for row in settled], 0.5):.2f} ms, "
+                    f"{idle_p99:+.2f} ms/h",
                 ),
-                ("descriptors idle before, after", f"{idle.n_fds}, {after.n_fds}"),
-                ("threads idle before, after", f"{idle.n_threads}, {after.n_threads}"),
+                (
+                    "p99 as a multiple of the idle one",
+                    f"{early:.2f} in the first third, {late:.2f} in the last",
+                ),
+                ("descriptors idle before, after", f"{before.n_fds}, {after.n_fds}"),
+                ("threads idle before, after", f"{before.n_threads}, {after.n_threads}"),
                 ("machine", load()),
             ]
         )
     )
     # Sessions come and go by chance: what stays within a few of them in all this time does not grow.
-    grows = memory * hours > 0.05 * mean_memory or fds * hours > 5 or threads * hours > 5
+    grows = (
+        memory * hours > 0.05 * mean_memory or fds * hours > 5 or threads * hours > 5 or late > GROWN * early
+    )
     # The stateless calls of each worker keep the thread that they were given.
-    left = after.n_fds > idle.n_fds or after.n_threads > idle.n_threads + options.workers
+    left = after.n_fds > before.n_fds or after.n_threads > before.n_threads + options.workers
     return not (soak.n_wrong or left or (grows and options.seconds >= 300))
 
 
@@ -179,16 +250,17 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=1800.0)
-    parser.add_argument("--rate", type=float, default=200.0, help="steps per second, all sessions together")
+    parser.add_argument(
+        "--rate", type=float, default=0.0, help="steps per second, all sessions together; 0 finds half load"
+    )
+    parser.add_argument("--measure", type=float, default=20.0, help="seconds for finding it")
     parser.add_argument("--sessions", type=int, default=50)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--every", type=float, default=15.0, help="seconds between two readings")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
-    with serve(
-        "tests.reliability.envs:tally", "--max-concurrent-envs", "200", workers=options.workers
-    ) as server:
-        kept = asyncio.run(run(server, options))
+    with serve(APP) as idle, serve(APP, "--max-concurrent-envs", "200", workers=options.workers) as server:
+        kept = asyncio.run(run(server, idle, options))
         if "Traceback" in server.log:
             kept = False
             print(server.log[-4000:], file=sys.stderr)
