@@ -103,7 +103,8 @@ ERRORS: tuple[Json, ...] = (
     },
     {
         "code": "VALIDATION_ERROR",
-        "when": "The message or the action does not fit its schema. Nothing ran.",
+        "when": "The message or the action does not fit its schema: nothing ran. Or a model that the "
+        "environment's own code made does not fit.",
         "session": "goes on",
         "do": "Read `errors`: `loc` is the path to the field, `msg` what is wrong with it.",
         "extra": "errors",

@@ -21,6 +21,7 @@ from typing import Any, Final
 from openenv.codec import decode, encode
 from openenv.errors import AuthorError, EnvironmentFactoryError, OpenEnvError, SchemaError
 from openenv.schema import jsonable
+from openenv.session.misfits import faults_in
 from openenv.session.tools import ToolsError
 
 __all__ = [
@@ -113,6 +114,7 @@ def pack_error(error: BaseException) -> Packed:
             "known": known,
             "message": str(cause) if known else f"{type(cause).__name__}: {cause}",
             "is_about_name": getattr(cause, "is_about_name", False) is True,
+            "faults": faults_in(cause),
             "traceback": "".join(traceback.format_exception(cause)),
         }
     return _frame(_ERROR, encode(said, str))
@@ -160,7 +162,7 @@ def _error_of(said: dict[str, Any]) -> OpenEnvError:
 
 def _cause_of(said: dict[str, Any]) -> Exception:
     cls = _KNOWN.get(said["known"], EnvironmentRaisedError)
-    cause = cls(said["message"])
+    cause = cls(said["message"]) if said["faults"] is None else SchemaError(said["faults"], said["message"])
     if isinstance(cause, ToolsError):
         cause.is_about_name = said["is_about_name"] is True
     cause.add_note(f"In the environment's process:\n{said['traceback']}")

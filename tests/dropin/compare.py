@@ -25,7 +25,7 @@ from typing import Any
 from websockets.exceptions import WebSocketException
 
 from openenv.manifest import MANIFEST_NAME, parse
-from tests.dropin.play import Answers, differences, fetch, play
+from tests.dropin.play import Answers, differences, fetch, is_faulty, play
 from tests.support import peers
 from tests.support.server import answers, free_port
 
@@ -223,10 +223,11 @@ def _play_twice(
 def _add(report: Report, way: str, theirs: Answers, again: Answers, ours: Answers) -> None:
     report.n_asked += len(theirs)
     prefix = "" if way == "openenv" else f"({way}) "
+    faulty = is_faulty(theirs)
     for index, (question, answer) in enumerate(theirs):
         if index >= len(ours):
             report.differences.append(f"{prefix}{question}: not answered by ours")
             continue
         second = again[index][1] if index < len(again) else None
-        found = differences(question, answer, second, ours[index][1])
+        found = differences(question, answer, second, ours[index][1], faulty)
         report.differences += [f"{prefix}{question[:90]}: {text}" for text in found]

@@ -139,7 +139,7 @@ def _over_mcp(port: int) -> Iterator[tuple[str, Any]]:
 _UUID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
 
 
-def differences(question: str, theirs: Any, again: Any, ours: Any) -> list[str]:
+def differences(question: str, theirs: Any, again: Any, ours: Any, faulty: bool = False) -> list[str]:
     """Where our answer differs from theirs, leaving out what differs between two of theirs.
 
     Args:
@@ -147,10 +147,11 @@ def differences(question: str, theirs: Any, again: Any, ours: Any) -> list[str]:
         theirs: The incumbent's answer.
         again: Its answer to the same question in a second play.
         ours: Ours.
+        faulty: The incumbent's own faults were seen in this environment, see `is_faulty`.
     """
     found: list[str] = []
     _compare(theirs, again, ours, "", found)
-    return [text for text in found if not _is_known(question, text, theirs, ours)]
+    return [text for text in found if not _is_known(question, text, theirs, ours, faulty)]
 
 
 def _compare(theirs: Any, again: Any, ours: Any, where: str, found: list[str]) -> None:
@@ -199,13 +200,6 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
         "our classes' own words about themselves",
     ),
     (r"^ws", r"^data\.message: theirs .Unable to serialize unknown type", "our words for the same"),
-    (
-        r"^ws.*step",
-        r"theirs .VALIDATION_ERROR., ours .EXECUTION_ERROR.",
-        "a fault of the author's, not the client's",
-    ),
-    (r"^ws.*step", r"^data\.message: theirs .Invalid message., ours .\d+ validation error", "likewise"),
-    (r"^ws.*step", r"^data\.errors: missing", "likewise"),
     (r"GET /state", r"^body\.\w+: only ours", "the state's own fields are shown, wire.md section 8"),
 )
 """(question, difference, why it is meant): what wire.md section 8 announces."""
@@ -218,10 +212,15 @@ _FAULTS = re.compile(
 """Words of the incumbent's own faults, wire.md section 2: what an environment meant is not seen there."""
 
 
-def _is_known(question: str, text: str, theirs: Any, ours: Any) -> bool:
-    if isinstance(theirs, dict):
+def is_faulty(theirs: Answers) -> bool:
+    """Whether one of the incumbent's own faults shows in its answers over the WebSocket, which have words."""
+    return any(_FAULTS.search(json.dumps(answer)) for question, answer in theirs if question.startswith("ws"))
+
+
+def _is_known(question: str, text: str, theirs: Any, ours: Any, faulty: bool) -> bool:
+    if isinstance(theirs, dict) and isinstance(ours, dict):
         if _FAULTS.search(json.dumps(theirs)):
             return True
-        if theirs.get("status") == 500 and isinstance(ours, dict) and ours.get("status") in (200, 422):
+        if faulty and theirs.get("status") == 500 and ours.get("status") in (200, 422):
             return True  # over HTTP the same faults say nothing but this
     return any(re.search(asked, question) and re.search(seen, text) for asked, seen, _ in KNOWN)

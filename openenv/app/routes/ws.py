@@ -22,6 +22,7 @@ from openenv.errors import (
     AuthorError,
     EnvironmentFactoryError,
     OpenEnvError,
+    SchemaError,
     SessionBrokenError,
     SessionCapacityError,
     SessionError,
@@ -35,6 +36,7 @@ from openenv.protocol.messages import (
     serialize_state,
     serialize_web,
 )
+from openenv.session.misfits import faults_in
 from openenv.session.pool import Ticket
 from openenv.session.runner import PENDING, OnDone, StepNow
 from openenv.session.session import Session
@@ -297,6 +299,10 @@ class SessionSocket:
                 exc_info=error.__cause__ or error,
                 extra={"session_id": session_id},
             )
+            faults = None if error.exception is None else faults_in(error.__cause__)
+            if faults is not None and not isinstance(error, EnvironmentFactoryError):
+                # A model of the author's, made in his code: existing clients know it by this code.
+                error = SchemaError(faults)
         ends = isinstance(error, EnvironmentFactoryError | SessionError)
         if ends and not isinstance(error, SessionBrokenError):
             # After the reply that this returns has been written, not before.

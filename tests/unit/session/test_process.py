@@ -15,6 +15,7 @@ from openenv.protocol.messages import serialize_observation, serialize_state
 from openenv.schema import schema_of
 from openenv.session import child
 from openenv.session.calls import ProcessCalls
+from openenv.session.misfits import faults_in
 from openenv.session.nursery import Nursery, describe_end
 from openenv.session.parcel import HEAD_BYTES, Packed, pack, pack_error, unpack, unpack_head
 from openenv.session.process import ProcessRunner
@@ -69,6 +70,9 @@ def test_errors_arrive_with_what_answers_depend_on() -> None:
         arrived = sent(pack_error(error))[1]
         assert type(arrived.__cause__) is type(cause)  # type: ignore[union-attr]
     assert arrived.__cause__.is_about_name  # type: ignore[union-attr]
+    error.__cause__ = SchemaError([{"loc": ["b"], "msg": "m", "type": "t"}])
+    arrived = sent(pack_error(error))[1]
+    assert faults_in(arrived.__cause__) == [{"loc": ["b"], "msg": "m", "type": "t"}]  # type: ignore[union-attr]
     refused = sent(pack_error(SchemaError([{"loc": ["a"], "msg": "m", "type": "t"}])))[1]
     assert isinstance(refused, SchemaError)
     assert refused.errors == [{"loc": ["a"], "msg": "m", "type": "t"}]

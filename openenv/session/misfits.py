@@ -1,0 +1,27 @@
+"""A model that does not fit, made by author code that let the error out.
+
+In: what was raised. Out: what the model said of its fields, as replies carry it. pydantic is never imported:
+its error is recognised by its name.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from openenv.errors import SchemaError
+from openenv.kinds import fault_of
+
+__all__ = ["MAX_MISFITS", "faults_in"]
+
+MAX_MISFITS: Final = 100
+
+
+def faults_in(error: BaseException | None) -> list[dict[str, Any]] | None:
+    """The faults as `SchemaError.errors` has them, `MAX_MISFITS` at most; None of any other error."""
+    if isinstance(error, SchemaError):
+        return error.errors[:MAX_MISFITS]
+    cls = type(error)
+    is_foreign = cls.__name__ == "ValidationError" and cls.__module__.startswith("pydantic")
+    if is_foreign and isinstance(error, ValueError):
+        return fault_of(error, None).lines[:MAX_MISFITS]
+    return None
