@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from openenv.errors import MAX_FAULTS
 from openenv.validation import (
     EXACT,
     LAX,
@@ -235,6 +236,8 @@ class ListKind(Kind):
                     raise fault("set_item_not_hashable", "Set items should be hashable", item)
             except Fault as error:
                 lines += error.at(index)
+                if len(lines) > MAX_FAULTS:
+                    raise Fault(lines) from None
         return self._finish(made, lines, value)
 
     def _finish(self, made: list[Any], lines: list[Line], value: Any) -> Any:
@@ -324,6 +327,8 @@ class DictKind(Kind):
                 lines += error.at(place_of(key))
             if len(lines) == faults:
                 made[checked_key] = checked
+            elif len(lines) > MAX_FAULTS:
+                break
         if lines:
             raise Fault(lines)
         if self.lengths:

@@ -45,6 +45,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 __all__ = [
+    "MAX_FAULTS",
     "AuthorError",
     "ClientError",
     "ConcurrencyConfigurationError",
@@ -175,12 +176,17 @@ class UnknownTypeError(ProtocolError):
     code = "UNKNOWN_TYPE"
 
 
+MAX_FAULTS = 100
+"""How many faults of one payload are told; what finds them may stop looking once it has more."""
+
+
 class SchemaError(OpenEnvError, RuntimeError):
     """A payload does not fit the type declared for it. Nothing ran; the session stands.
 
     Args:
         errors: One entry per fault, ``{type, loc, msg, input, ctx?}``, in declaration order with
-            unexpected keys last; ``loc`` is relative to what was validated.
+            unexpected keys last; ``loc`` is relative to what was validated. Of more than `MAX_FAULTS`
+            the first are kept, and one that says so.
         message: The reply's text. Stock servers always say ``Invalid message``.
     """
 
@@ -188,6 +194,9 @@ class SchemaError(OpenEnvError, RuntimeError):
     status = 422
 
     def __init__(self, errors: list[dict[str, Any]], message: str = "Invalid message") -> None:
+        if len(errors) > MAX_FAULTS:
+            msg = f"There are more than {MAX_FAULTS} errors; these are the first"
+            errors = [*errors[:MAX_FAULTS], {"type": "too_many_errors", "loc": [], "msg": msg, "input": None}]
         self.errors = errors
         super().__init__(message)
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from itertools import islice
 from pathlib import PurePath
 from typing import Any, Literal, TypeVar
 from uuid import UUID
@@ -33,6 +34,7 @@ from openenv.compound import (
     TaggedKind,
     UnionKind,
 )
+from openenv.errors import MAX_FAULTS
 from openenv.models import DEFAULT_KEY, INFO_KEY, Model
 from openenv.temporal import DateKind, DatetimeKind, TimedeltaKind, TimeKind
 from openenv.validation import (
@@ -189,6 +191,8 @@ class RecordKind(Kind):
         for key, item in value.items():
             if key in self._names:
                 continue
+            if len(lines) > MAX_FAULTS:
+                break
             if not isinstance(key, str):
                 lines += fault("invalid_key", "Keys should be strings", item).at(place_of(key))
             elif self.extra == "forbid":
@@ -277,7 +281,7 @@ class NamedTupleKind(Kind):
                 lines += error.at(place)
         if given and not isinstance(value, Mapping):
             raise too_long("NamedTuple", len(self.fields), len(value), value)
-        for key, item in given.items():
+        for key, item in islice(given.items(), MAX_FAULTS + 1):
             if isinstance(key, str):
                 lines += fault("extra_forbidden", "Extra inputs are not permitted", item).at(key)
             else:

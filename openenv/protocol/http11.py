@@ -6,7 +6,8 @@ routes or JSON: who calls it enforces time limits (by `RequestParser.phase`) and
 requests wait.
 
 Limits: head 64 KiB, 100 fields, request line 8 KiB, body 100 MiB unless told otherwise; chunk line
-256 bytes, chunk extensions and trailers no more than a head. Bodies are held whole in memory.
+256 bytes, chunk extensions and trailers no more than a head; 65,536 chunks, and one for each 16 bytes
+of the body beyond. Bodies are held whole in memory.
 
 Reference: RFC 9112 (message syntax), RFC 9110 (fields and semantics), RFC 3986 (targets). Where the
 RFCs leave a choice, the strict reading is taken: two parties that read one message differently are
@@ -39,6 +40,7 @@ __all__ = [
     "Phase",
     "Request",
     "RequestParser",
+    "Unfinished",
     "format_date",
     "serialize_chunk",
     "serialize_chunked_head",
@@ -50,6 +52,10 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _MAX_EMPTY_LINES = 4  # before a request line; RFC 9112 section 2.2 asks for at least one
 _MAX_CHUNK_LINE = 256  # size, extensions and CRLF
+# Clients that encode JSON piece by piece send a chunk for each token; beyond so many of them, chunks have to
+# be worth their while.
+_MAX_CHUNKS = 65_536
+_CHUNK_BYTES = 16
 _MAX_REMEMBERED = 2048  # bytes of a head, or of one field section, that is worth remembering
 _MAX_HEADS = 256  # heads that are remembered
 _MAX_SLICED = 64 * 1024  # bytes of a body that are copied twice, which is faster only for small ones
@@ -67,6 +73,7 @@ _key_of_handshake = re.compile(
     rb"\r\n(?:Sec-WebSocket-Key|sec-websocket-key): ([A-Za-z0-9+/]{22}==)\r\n"
 ).search
 _bad_escape = re.compile(r"%(?![0-9A-Fa-f]{2})|%00").search
+_plain_chunk_line = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n").match
 _chunk_line = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t -~\x80-\xff]*)?").fullmatch
 
 _TOKEN_BYTES = frozenset(byte for byte in range(256) if _token(chr(byte)))
@@ -161,7 +168,17 @@ class ExpectContinue:
         return "ExpectContinue()"
 
 
+class Unfinished:
+    """There is more to look at than one call may: call `next_event` again once others had their turn."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Unfinished()"
+
+
 _EXPECT_CONTINUE = ExpectContinue()
+_UNFINISHED = Unfinished()
 
 
 class _Line(NamedTuple):
@@ -207,12 +224,15 @@ class RequestParser:
         max_headers: Fields of one head, >= 1.
         max_body_bytes: Bytes of one body after decoding, >= 0.
         max_line_bytes: The request line with its line end, > 0.
+        chunks_per_call: How many chunks of a body one `next_event` goes through, > 0, before it gives
+            `Unfinished`. None goes through all.
     """
 
     __slots__ = (
         "_body",
         "_buffer",
         "_chunk_left",
+        "_chunks_per_call",
         "_empty_lines",
         "_eof",
         "_extension_bytes",
@@ -225,6 +245,7 @@ class RequestParser:
         "_max_head_bytes",
         "_max_headers",
         "_max_line_bytes",
+        "_n_chunks",
         "_scanned",
         "phase",
     )
@@ -237,6 +258,7 @@ class RequestParser:
         max_headers: int = 100,
         max_body_bytes: int = 100 * 1024 * 1024,
         max_line_bytes: int = 8 * 1024,
+        chunks_per_call: int | None = None,
     ) -> None:
         self.phase = _IDLE
         self._max_head_bytes = max_head_bytes
@@ -254,7 +276,9 @@ class RequestParser:
         self._heads = _heads_under(limits)
         self._handshakes = _handshakes_under(limits)
         self._body = bytearray()
+        self._chunks_per_call = chunks_per_call
         self._chunk_left = 0  # see _receive_chunks
+        self._n_chunks = 0
         self._extension_bytes = 0
 
     def receive_data(self, data: bytes | bytearray | memoryview) -> None:
@@ -268,7 +292,12 @@ class RequestParser:
         """The peer will send no more. `next_event` says whether that was inside a request."""
         self._eof = True
 
-    def next_event(self) -> Request | ExpectContinue | None:
+    @property
+    def n_held(self) -> int:
+        """Bytes that were received and are no part of an event yet."""
+        return len(self._buffer) + len(self._body)
+
+    def next_event(self) -> Request | ExpectContinue | Unfinished | None:
         """Give the next event that the bytes received so far make up, or None if more are needed.
 
         Raises:
@@ -324,7 +353,7 @@ class RequestParser:
         self._buffer.clear()
         return rest
 
-    def _advance(self) -> Request | ExpectContinue | None:
+    def _advance(self) -> Request | ExpectContinue | Unfinished | None:
         if self._head is not None:
             return self._receive_body(self._head)
         if self._line is None:
@@ -411,24 +440,25 @@ class RequestParser:
         self._scanned = 0
         return end
 
-    def _start(self, head: _Head) -> Request | ExpectContinue | None:
+    def _start(self, head: _Head) -> Request | ExpectContinue | Unfinished | None:
         """Leave the head behind and go on to its body."""
         buffer = self._buffer
         del buffer[: head.size]
         self._line = None
         self._head = head
-        self._scanned = self._empty_lines = self._extension_bytes = 0
+        self._scanned = self._empty_lines = self._extension_bytes = self._n_chunks = 0
         self._chunk_left = _SIZE_LINE
         self.phase = _BODY
         if head.expects and not buffer:
             return _EXPECT_CONTINUE
         return self._receive_body(head)
 
-    def _receive_body(self, head: _Head) -> Request | None:
+    def _receive_body(self, head: _Head) -> Request | Unfinished | None:
         buffer = self._buffer
         if head.chunked:
-            if not self._receive_chunks():
-                return None
+            is_whole = self._receive_chunks()
+            if not is_whole:
+                return _UNFINISHED if is_whole is None else None
             body = bytes(self._body)
             self._body = bytearray()
         else:
@@ -451,13 +481,15 @@ class RequestParser:
             self._head = None
         return _with_body(head.request, body) if body else head.request
 
-    def _receive_chunks(self) -> bool:
-        """Move what has arrived of a chunked body; True once the last trailer is read.
+    def _receive_chunks(self) -> bool | None:
+        """Move what has arrived of a chunked body; True once the last trailer is read, None to go on later.
 
         `_chunk_left` is the number of data bytes still missing from the current chunk, followed by
         its CRLF; or one of the two markers for where there is none.
         """
         buffer = self._buffer
+        most = self._chunks_per_call
+        until = None if most is None else self._n_chunks + most
         while True:
             left = self._chunk_left
             if left > 0:
@@ -476,10 +508,36 @@ class RequestParser:
                 del buffer[:2]
                 self._chunk_left = _SIZE_LINE
             elif left == _SIZE_LINE:
+                left = _MAX_CHUNKS + len(self._body) // _CHUNK_BYTES + 1 - self._n_chunks
+                self._receive_whole_chunks(left if most is None else min(left, most))
+                if self._n_chunks > _MAX_CHUNKS + len(self._body) // _CHUNK_BYTES:
+                    raise HttpError(400, f"the body comes in more than {self._n_chunks - 1} small chunks")
+                if until is not None and self._n_chunks >= until:
+                    return None
                 if not self._receive_chunk_line():
                     return False
             else:
                 return self._receive_trailers()
+
+    def _receive_whole_chunks(self, most: int) -> None:
+        """Move chunks that are whole and plain: a fraction of what it costs to take them step by step."""
+        buffer, body = self._buffer, self._body
+        room = self._max_body_bytes - len(body)
+        at = 0
+        for _ in range(most):
+            line = _plain_chunk_line(buffer, at)
+            if line is None:
+                break
+            size = int(line[1], 16)
+            start = line.end()
+            stop = start + size
+            room -= size
+            if not size or room < 0 or buffer[stop : stop + 2] != b"\r\n":
+                break
+            body += buffer[start:stop]
+            at = stop + 2
+            self._n_chunks += 1
+        del buffer[:at]
 
     def _receive_chunk_line(self) -> bool:
         buffer = self._buffer
@@ -499,6 +557,7 @@ class RequestParser:
         if len(self._body) + size > self._max_body_bytes:
             raise _body_too_large(self._max_body_bytes)
         del buffer[: end + 1]
+        self._n_chunks += 1
         self._chunk_left = size or _TRAILERS
         return True
 

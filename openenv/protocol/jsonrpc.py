@@ -9,10 +9,11 @@ Reference: https://www.jsonrpc.org/specification; wire.md section 5.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, NamedTuple
 
 from openenv.codec import decode
-from openenv.errors import InvalidJsonError, ProtocolError
+from openenv.errors import MAX_FAULTS, InvalidJsonError, ProtocolError
 
 __all__ = [
     "INTERNAL_ERROR",
@@ -99,7 +100,8 @@ def parse_request_value(value: Any) -> RpcRequest:
     """
     if type(value) is not dict:
         raise RpcError(PARSE_ERROR, "Parse error")
-    faults = [f"unexpected key {key!r}" for key in value if key not in _KEYS]
+    unknown = islice((key for key in value if key not in _KEYS), MAX_FAULTS)
+    faults = [f"unexpected key {key!r}" for key in unknown]
     if value.get("jsonrpc") != "2.0":
         faults.append("jsonrpc: expected '2.0'")
     method = value.get("method")

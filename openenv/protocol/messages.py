@@ -11,10 +11,18 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from openenv.codec import decode_leniently, decode_strictly, encode
-from openenv.errors import InvalidJsonError, OpenEnvError, SchemaError, SessionError, UnknownTypeError
+from openenv.errors import (
+    MAX_FAULTS,
+    InvalidJsonError,
+    OpenEnvError,
+    SchemaError,
+    SessionError,
+    UnknownTypeError,
+)
 from openenv.schema import compile_plain_observation, dump_observation, jsonable
 
 __all__ = [
@@ -27,6 +35,7 @@ __all__ = [
     "serialize_rpc",
     "serialize_state",
     "serialize_web",
+    "shown_faults",
 ]
 
 
@@ -105,10 +114,10 @@ def _check_shape(kind: str, value: dict[str, Any]) -> Message:
     if takes_timeout and "timeout_s" in value:
         known.add("timeout_s")
         timeout_s = _check_timeout(value["timeout_s"], errors)
+    unknown = (item for item in value.items() if item[0] not in known)
     errors += [
         _fault("extra_forbidden", key, "Extra inputs are not permitted", item)
-        for key, item in value.items()
-        if key not in known
+        for key, item in islice(unknown, MAX_FAULTS + 1)
     ]
     if errors:
         raise SchemaError(errors)
@@ -206,4 +215,26 @@ def serialize_web(html: Any, actions: Any) -> bytes:
 def serialize_error(error: OpenEnvError) -> bytes:
     """The reply that says what went wrong, ``{"message", "code", ...}``."""
     data = {"message": error.message, "code": error.code, **error.extras()}
+    if "errors" in data:
+        data["errors"] = shown_faults(data["errors"])
     return encode({"type": "error", "data": data}, str)
+
+
+_SHOWN_BYTES = 64 * 1024
+
+
+def shown_faults(errors: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The faults of a `SchemaError` as a reply tells them: without inputs beyond 64 KiB of JSON in all.
+
+    Each fault may repeat all that was sent, so a reply could be a hundred times as large as its message.
+    """
+    left = _SHOWN_BYTES
+    shown = []
+    for error in errors:
+        if left > 0:
+            try:
+                left -= len(encode(error.get("input"), str))
+            except TypeError:  # nests too deeply
+                left = 0
+        shown.append(error if left > 0 else {**error, "input": None})
+    return shown

@@ -8,7 +8,8 @@ indistinguishable from outside (``tests/unit/protocol/test_websocket_differentia
 short cut is why an idle session costs no parser: the library's objects live only while needed.
 
 It knows nothing about sockets, JSON or sessions. No extension is ever negotiated, so frames are
-never compressed. Limits: ``max_message_bytes`` for one message over all of its fragments.
+never compressed. Limits: ``max_message_bytes`` for one message over all of its fragments; 4,096 frames
+between two messages that carry next to nothing, where they come faster than they are looked at.
 """
 
 from __future__ import annotations
@@ -44,6 +45,12 @@ _logger.setLevel(logging.WARNING)
 
 _WHOLE_TEXT = 0x81  # FIN and opcode 1
 _OPCODES = frozenset(Opcode)
+_CONTROL = 0x08
+# Control frames are tiny, and fragments of fewer bytes than that. Clients ping once in seconds, and those
+# that fragment do it by the kilobyte, or at worst by the word; the Autobahn suite goes down to 64 bytes.
+_TINY_BYTES = 16
+_MAX_TINY = 4096
+_POLICY_VIOLATION = 1008  # RFC 6455 section 7.4.1
 HEADS = [bytes((_WHOLE_TEXT, length)) for length in range(126)]
 HEADS += [b"\x81\x7e" + length.to_bytes(2, "big") for length in range(126, 1024)]
 
@@ -165,8 +172,10 @@ class WebSocketServer:
         "_library",
         "_max_message_bytes",
         "_missing",
+        "_n_tiny",
         "_out",
         "_text",
+        "is_behind",
         "is_between",
     )
 
@@ -183,6 +192,9 @@ class WebSocketServer:
         self._text = False
         self._ended = False
         self._out: list[bytes] | None = None
+        self._n_tiny = 0  # since the last whole message, or since everything received was looked at
+        # Whether there are frames that the last call left for the next one.
+        self.is_behind = False
         # Whether the next bytes begin a frame that begins a message: then `shortcut` may look at them.
         self.is_between = True
 
@@ -192,12 +204,16 @@ class WebSocketServer:
         return self._library is None or self._library.state is State.OPEN
 
     @property
-    def n_missing(self) -> int:
-        """Bytes that the unfinished frame lacks, as far as is known; 0 between frames."""
-        return self._missing - len(self._held) if self._held is not None else 0
+    def n_held(self) -> int:
+        """Bytes that were received and not looked at yet: of an unfinished frame, or of frames left over."""
+        return 0 if self._held is None else len(self._held)
 
-    def receive_data(self, data: bytes | bytearray) -> list[Event]:
+    def receive_data(self, data: bytes | bytearray, max_frames: int = 0) -> list[Event]:
         """Take bytes from the peer.
+
+        Args:
+            data: They may be none, to go on with what the last call left.
+            max_frames: Leave what comes behind so many frames for the next call; 0 takes all.
 
         Returns:
             What they complete, in order: ``bytes`` for a text message (valid UTF-8),
@@ -211,7 +227,14 @@ class WebSocketServer:
         events: list[Event] = []
         position = 0
         end = len(data)
+        n_left = max_frames
+        self.is_behind = False
         while position < end and not self._ended:
+            n_left -= 1
+            if n_left == -1 and max_frames:
+                self._hold(data, position, position)
+                self.is_behind = True
+                break
             start = position + 6
             if start <= end and data[position] == _WHOLE_TEXT and self._library is None:
                 length = data[position + 1] - 128
@@ -235,6 +258,8 @@ class WebSocketServer:
                 break
             self._feed(data[position:stop], events)
             position = stop
+        if not self.is_behind:
+            self._n_tiny = 0
         self.is_between = self._held is None and self._library is None
         return events
 
@@ -274,6 +299,11 @@ class WebSocketServer:
         for frame in library.events_received():
             assert isinstance(frame, Frame)
             self._take_frame(frame, events)
+        if data[0] & _CONTROL or len(data) < _TINY_BYTES + 6:
+            self._n_tiny += 1
+            if self._n_tiny > _MAX_TINY and not self._ended and library.parser_exc is None:
+                reason = f"more than {_MAX_TINY} frames with next to nothing in them"
+                events.append(self._fail(_POLICY_VIOLATION, reason))
         self._collect(library)
         if library.parser_exc is not None:
             self._ended = True
@@ -307,19 +337,21 @@ class WebSocketServer:
         message = bytes(self._fragments)
         self._fragments = None
         self._gathered = 0
+        self._n_tiny = 0
         if not self._text:
             events.append(BinaryMessage(message))
         elif _is_utf8(message):
             events.append(message)
         else:
-            events.append(self._fail_encoding())
+            # RFC 6455 section 8.1: text that is not UTF-8 fails the connection.
+            events.append(self._fail(1007, "text message is not UTF-8"))
 
-    def _fail_encoding(self) -> CloseReceived:
-        """RFC 6455 section 8.1: text that is not UTF-8 fails the connection with 1007."""
+    def _fail(self, code: int, reason: str) -> CloseReceived:
+        """Close the connection for what the peer did, and look at nothing more."""
         assert self._library is not None
         self._ended = True
-        self._library.fail(1007, "text message is not UTF-8")
-        return CloseReceived(1007, "text message is not UTF-8")
+        self._library.fail(code, reason)
+        return CloseReceived(code, reason)
 
     def _collect(self, library: ServerProtocol) -> None:
         writes = library.data_to_send()

@@ -4,14 +4,17 @@ A connection starts as HTTP (`HttpConnection`). An upgrade to `/ws` puts a `WebS
 its place on the same transport, and the HTTP parser is gone with it: an idle session holds only what
 a session needs. Neither knows what a request or a message means.
 
-One wake-up of the loop handles every message already in the buffer and writes once. A peer that does
-not read is not read either: beyond `write_high_water_bytes` of unsent replies, requests wait.
+One wake-up of the loop handles every message already in the buffer and writes once, up to a slice; who sent
+more waits for its turn (`_Turns`), and is not read meanwhile. A peer that does not read is not read either:
+beyond `write_high_water_bytes` of unsent replies, requests wait.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import select
+from collections import deque
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Final
@@ -26,10 +29,10 @@ from openenv.config import Config
 from openenv.errors import HttpError
 from openenv.protocol.http11 import (
     CONTINUE,
-    ExpectContinue,
     Phase,
     Request,
     RequestParser,
+    Unfinished,
     serialize_chunk,
     serialize_chunked_head,
     serialize_head,
@@ -61,16 +64,24 @@ _HANDSHAKE_HEADERS = [("OpenEnv-Runtime", __version__)]
 # without holding more than this beside the transport's own buffer.
 _GATHER_BYTES: Final = 64 * 1024
 
-# What one WebSocket sent is looked at in slices, for so long in one turn of the loop: a quarter of a megabyte
-# of empty frames, which is what one read may give, would keep everybody else waiting for half a second.
-_SLICE_BYTES: Final = 4 * 1024
-_SLICE_TURN_S: Final = 0.0025
+# What one connection sent is looked at in slices of so much, each well below a millisecond: a quarter of a
+# megabyte of empty frames, which is what one read may give, would keep everybody waiting for half a second.
+_SLICE_FRAMES: Final = 64
+_SLICE_REPLY_BYTES: Final = 8 * 1024  # as many requests as are answered with that
+_SLICE_CHUNKS: Final = 512
+# A message or body as large as that is a slice by itself: decoding it takes milliseconds.
+_LARGE_BYTES: Final = 128 * 1024
+# How much of one turn of the loop all further slices together take.
+_TURN_S: Final = 0.002
+_GONE: Final = select.POLLERR | select.POLLHUP
 
 # A body has body_timeout_s for each piece of this size, so that a byte now and then is not enough.
 _PIECE_BYTES: Final = 16 * 1024
 
 # How often each worker looks whether the server is well.
 _LOOK_S: Final = 1.0
+
+_IDLE, _BODY = Phase.IDLE, Phase.BODY
 
 # How long a peer whose request was refused may go on sending before it is cut off.
 _LINGER_S: Final = 1.0
@@ -108,6 +119,7 @@ class Connections:
         self.loop = loop
         self.http: set[HttpConnection] = set()
         self.websockets: set[WebSocketConnection] = set()
+        self.turns = _Turns(loop)
         self.draining = False
         self.when_empty: Callable[[], None] | None = None
         self.date = now()
@@ -204,6 +216,52 @@ class Connections:
             self.when_empty()
 
 
+class _Turns:
+    """The connections that sent more than is looked at in one go.
+
+    Once in each turn of the loop they go on, one after the other and a slice each, until their time is up. So
+    what everybody else waits for does not grow with what is sent, nor with the number of those who send.
+
+    Args:
+        loop: The running loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[HttpConnection | WebSocketConnection] = deque()
+        self._is_due = False
+
+    def add(self, connection: HttpConnection | WebSocketConnection) -> None:
+        """Have `connection.go_on` called when it is its turn."""
+        self._waiting.append(connection)
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        until = perf_counter() + _TURN_S
+        waiting = self._waiting
+        try:
+            while waiting and perf_counter() < until:
+                waiting.popleft().go_on()
+        finally:
+            self._is_due = bool(waiting)
+            if waiting:
+                self._loop.call_soon(self._go_on)
+
+
+def _is_gone(transport: Any) -> bool:
+    """Whether the connection was reset, which nobody else notices of a peer that is not read."""
+    if transport.is_closing():
+        return True
+    connection = transport.get_extra_info("socket")
+    if connection is None:
+        return False
+    poll = select.poll()
+    poll.register(connection.fileno(), _GONE)
+    return bool(poll.poll(0))
+
+
 class HttpConnection(asyncio.Protocol):
     """A connection that speaks HTTP/1.1: requests one at a time, answered in order."""
 
@@ -215,6 +273,7 @@ class HttpConnection(asyncio.Protocol):
         "_closing",
         "_ended",
         "_has_place",
+        "_is_behind",
         "_is_given",
         "_parser",
         "_paused",
@@ -234,11 +293,14 @@ class HttpConnection(asyncio.Protocol):
         self._has_place = has_place
         self._is_given = bool(begun)
         self._shared = shared
-        self._parser = RequestParser(config.max_head_bytes, config.max_headers, config.max_body_bytes)
+        self._parser = RequestParser(
+            config.max_head_bytes, config.max_headers, config.max_body_bytes, chunks_per_call=_SLICE_CHUNKS
+        )
         self._transport: Any = None
         self._request: Request | None = None
         self._busy = False
         self._paused = False
+        self._is_behind = False  # more has arrived than was looked at, and it waits for its turn
         self._writable = True
         self._closing = False
         self._refused = False
@@ -276,16 +338,20 @@ class HttpConnection(asyncio.Protocol):
             return  # after a refusal: read so that the peer gets to see it, see _close
         parser = self._parser
         phase = parser.phase
+        is_large = False
         # A head has one deadline, however slowly it comes; a body has one for each piece of some size.
-        if phase is Phase.BODY:
+        if phase is _BODY:
             self._piece_bytes += len(data)
-        if phase is Phase.IDLE or self._piece_bytes >= _PIECE_BYTES:
+            is_large = parser.n_held >= _LARGE_BYTES
+        if phase is _IDLE or self._piece_bytes >= _PIECE_BYTES:
             self._since = self._shared.loop.time()
             self._piece_bytes = 0
         parser.receive_data(data)
         if self._busy:
             # Pipelined: it waits in the parser, and more than that in the kernel.
             self._pause()
+        elif is_large:
+            self._fall_behind()
         else:
             self._pump()
 
@@ -298,7 +364,7 @@ class HttpConnection(asyncio.Protocol):
             if not self._busy:
                 self._pump()
         # A half-closed client still gets the answers that it waits for.
-        return self._busy or not self._writable
+        return self._busy or self._is_behind or not self._writable
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -325,26 +391,45 @@ class HttpConnection(asyncio.Protocol):
                 event = self._parser.next_event()
                 if event is None:
                     break
-                if isinstance(event, ExpectContinue):
+                if not isinstance(event, Request):
+                    if isinstance(event, Unfinished):
+                        self._fall_behind()
+                        break
                     out.append(CONTINUE)
                     continue
                 answer = self._answer(event, out)
                 if answer is not None:
                     out.append(answer)
                     size += len(answer)
-                    if size > _GATHER_BYTES:
-                        self._transport.write(b"".join(out))
-                        out = []
-                        size = 0
+                    if size > _SLICE_REPLY_BYTES and self._parser.n_held:
+                        self._fall_behind()
+                        break
         except HttpError as error:
             out.append(self._refuse(error))
         if out:
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
-        if self._closing or (self._ended and not self._busy):
+        if self._closing or (self._ended and not (self._busy or self._is_behind)):
             self._close()
-        elif self._paused and self._writable and not self._busy:
+        elif self._paused and self._writable and not (self._busy or self._is_behind):
             self._paused = False
             self._transport.resume_reading()
+
+    def _fall_behind(self) -> None:
+        """Leave the rest for later, and read no more until then."""
+        if not self._is_behind:
+            self._is_behind = True
+            self._shared.turns.add(self)
+        self._pause()
+
+    def go_on(self) -> None:
+        """Go on with what was left, unless nobody waits for it any more."""
+        self._is_behind = False
+        if self._closing or self._busy:
+            return  # for good, or until the running request is answered
+        if _is_gone(self._transport):
+            self.abort()
+        else:
+            self._pump()
 
     def _answer(self, request: Request, out: list[bytes]) -> bytes | None:
         if request.upgrade:
@@ -580,7 +665,7 @@ class HttpConnection(asyncio.Protocol):
             if now - self._since > _LINGER_S:
                 self._transport.close()
             return
-        if self._busy:
+        if self._busy or self._is_behind:
             return
         config = self._shared.config
         phase = self._parser.phase
@@ -642,6 +727,7 @@ class WebSocketConnection(asyncio.Protocol):
     __slots__ = (
         "_answered",
         "_heard",
+        "_is_behind",
         "_is_between",
         "_n_received",
         "_n_sent",
@@ -675,7 +761,8 @@ class WebSocketConnection(asyncio.Protocol):
         self._spoke_at = shared.loop.time()
         self._paused = False
         self._reads = True
-        self._rest = b""  # received, and not looked at yet
+        self._is_behind = False  # waits for its turn
+        self._rest = b""  # received while a large message waits for its turn
         self.is_writable = True
 
     def start(
@@ -712,29 +799,35 @@ class WebSocketConnection(asyncio.Protocol):
                 self._transport.write(frame)
                 return
         socket = self._socket
-        if self._rest:
+        if self._rest or self._ws.n_held >= _LARGE_BYTES:
             self._rest += data
-        elif len(data) > _SLICE_BYTES:
-            self._rest = data
-            self._receive_slices()
+            self._settle_reading()
         elif socket is not None:
             self._receive(data, socket)
+            if self._ws.is_behind:
+                self._settle_reading()
 
-    def _receive_slices(self) -> None:
-        """Look at what was received, until the time of this turn is up."""
-        until = perf_counter() + _SLICE_TURN_S
-        while self._rest and self._socket is not None:
-            size = max(_SLICE_BYTES, self._ws.n_missing)
-            data, self._rest = self._rest[:size], self._rest[size:]
-            self._receive(data, self._socket)
-            if self._rest and perf_counter() > until:
-                self._shared.loop.call_soon(self._receive_slices)
-                break
+    def go_on(self) -> None:
+        """Go on with what was left, unless nobody waits for it any more."""
+        self._is_behind = False
+        socket = self._socket
+        if socket is None or self._paused or not self.is_writable:
+            return  # for good, or until that has changed
+        if _is_gone(self._transport):
+            self.abort()
+            return
+        data, self._rest = self._rest, b""
+        self._receive(data, socket)
         self._settle_reading()
 
     def _settle_reading(self) -> None:
         """Read while there is nothing left to look at, and the peer takes what it is told: pongs, too."""
-        reads = not (self._paused or self._rest) and self.is_writable
+        reads = self.is_writable and not self._paused
+        if self._rest or self._ws.is_behind:
+            if reads and not self._is_behind:
+                self._is_behind = True
+                self._shared.turns.add(self)
+            reads = False
         if reads != self._reads and not self._transport.is_closing():
             self._reads = reads
             if reads:
@@ -749,7 +842,7 @@ class WebSocketConnection(asyncio.Protocol):
     def _receive(self, data: bytes, socket: SessionSocket | SocketCall) -> None:
         out: list[bytes] = []
         size = 0
-        events = self._ws.receive_data(data)
+        events = self._ws.receive_data(data, _SLICE_FRAMES)
         if events:  # a pong is none
             self._n_received += len(data)
         if self._ws.has_data_to_send and self._ws.is_open:
@@ -895,4 +988,4 @@ class WebSocketConnection(asyncio.Protocol):
 
 
 # Codes with which we fail a connection; a peer may not send these to us as its own except 1007-1009.
-_FAILURES = frozenset({1002, 1006, 1007, 1009, 1011})
+_FAILURES = frozenset({1002, 1006, 1007, 1008, 1009, 1011})

@@ -11,6 +11,7 @@ from typing import Any
 
 from openenv.app.context import Respond, Response, detail
 from openenv.errors import AuthorError, OpenEnvError
+from openenv.protocol.messages import shown_faults
 from openenv.session.runner import OnDone
 
 __all__ = ["failure", "respond_later"]
@@ -44,4 +45,5 @@ def failure(error: BaseException) -> Response:
         status = error.status if isinstance(error, AuthorError) else 500
         text = b"Internal Server Error" if status == 500 else str(error).encode()
         return Response(status, text, _TEXT, error)
-    return detail(error.status, error.extras().get("errors") or error.message)
+    faults = error.extras().get("errors")
+    return detail(error.status, shown_faults(faults) if faults else error.message)

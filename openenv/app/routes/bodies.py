@@ -13,9 +13,14 @@ from openenv.app.context import Response, detail
 from openenv.codec import decode
 from openenv.errors import InvalidJsonError, SchemaError
 from openenv.protocol.http11 import Request
+from openenv.protocol.messages import shown_faults
 from openenv.schema import Schema
 
 __all__ = ["BodyRefused", "decode_body", "load_body", "load_value"]
+
+
+# Requests have a handful, and what an environment's `reset` takes besides; each one costs microseconds.
+_MOST_KEYS = 1000
 
 
 class BodyRefused(Exception):
@@ -57,6 +62,8 @@ def load_value(value: Any, schema: Schema) -> tuple[Any, dict[str, Any]]:
                 )
             ]
         )
+    if len(value) > _MOST_KEYS:
+        raise _refused([_fault("too_long", ["body"], f"Expected at most {_MOST_KEYS} keys", None)])
     try:
         loaded = schema.load(value)
     except SchemaError as error:
@@ -98,4 +105,4 @@ def _fault(kind: str, loc: list[Any], text: str, value: Any) -> dict[str, Any]:
 
 
 def _refused(errors: list[dict[str, Any]]) -> BodyRefused:
-    return BodyRefused(detail(422, errors))
+    return BodyRefused(detail(422, shown_faults(errors)))

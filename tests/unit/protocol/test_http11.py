@@ -16,6 +16,7 @@ from openenv.protocol.http11 import (
     Phase,
     Request,
     RequestParser,
+    Unfinished,
     format_date,
     serialize_head,
     serialize_response,
@@ -773,6 +774,36 @@ def test_a_large_body_in_small_pieces_costs_no_more_than_its_bytes() -> None:
     """4 MiB in 64-byte pieces; quadratic work would take minutes."""
     body = bytes(4 << 20)
     assert seconds_for(get(f"Content-Length: {len(body)}", method="POST", body=body), 64) < 5
+
+
+def test_chunks_beyond_so_many_are_left_for_the_next_call() -> None:
+    """With other framing between them, and the same request in the end."""
+    chunks = b"1\r\na\r\n" * 10 + b"2;x=y\r\nbc\r\n" * 10 + b"3\r\ndef\r\n"
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    stream = head + chunks + b"0\r\nX: y\r\n\r\n"
+    parser = RequestParser(chunks_per_call=4)
+    parser.receive_data(stream)
+    parser.receive_eof()
+    events = []
+    while not events or isinstance(events[-1], Unfinished):
+        events.append(parser.next_event())
+    assert len(events) > 4
+    request = events[-1]
+    assert isinstance(request, Request)
+    assert request.body == b"a" * 10 + b"bc" * 10 + b"def"
+    assert (parser.n_held, parser.next_event(), parser.phase) == (0, None, Phase.DONE)
+
+
+def test_a_body_in_more_small_chunks_than_any_client_sends_is_refused() -> None:
+    """Clients that encode JSON piece by piece send tens of thousands; larger chunks are not counted."""
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert outcome([head + b"1\r\na\r\n" * 60_000 + b"0\r\n\r\n"])[1] is None
+    unit = b"10\r\n" + b"a" * 16 + b"\r\n"
+    assert outcome([head + unit * 80_000 + b"0\r\n\r\n"])[1] is None
+    refused = (400, "the body comes in more than 69905 small chunks")
+    tiny = b"1\r\na\r\n" * 80_000
+    assert outcome([head + tiny])[1] == refused
+    assert outcome([head, *(tiny[start : start + 4099] for start in range(0, len(tiny), 4099))])[1] == refused
 
 
 # ---- responses ----

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -394,7 +395,9 @@ def test_a_session_whose_client_does_not_read_makes_no_replies() -> None:
         assert transport.take() == b""
         assert not transport.reading
         transport.protocol.resume_writing()
-        assert len(replies(transport.take())) == 100
+        got: list[Any] = []
+        while len(got) < 100:
+            got += replies(await transport.until(b"}"))
         assert transport.reading
 
     play(test)
@@ -546,15 +549,107 @@ def test_a_flood_of_tiny_frames_leaves_the_loop_to_others() -> None:
     async def test(worker: Worker) -> None:
         transport = await upgraded(worker)
         ping = Frame(Opcode.PING, b"").serialize(mask=True)
-        transport.protocol.data_received(ping * 40_000 + frame({"type": "state"}))
+        transport.protocol.data_received(ping * 4000 + frame({"type": "state"}))
         assert not transport.reading
-        assert len(transport.written) < 40_000
+        assert len(transport.written) < 1000
         other = worker.connect()
         other.protocol.data_received(HEALTH)
         assert b'"healthy"' in other.take()
         pongs = await transport.until(b"}")
-        assert pongs.startswith(b"\x8a\x00" * 40_000 + b"\x81")
+        assert pongs.startswith(b"\x8a\x00" * 4000 + b"\x81")
         assert transport.reading
+
+    play(test)
+
+
+@pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.CONT])
+def test_more_tiny_frames_than_any_client_sends_end_the_connection(opcode: Opcode) -> None:
+    """1008, and what is left of them is not looked at."""
+
+    async def test(worker: Worker) -> None:
+        transport = await upgraded(worker)
+        first = Frame(Opcode.TEXT, b"", fin=False).serialize(mask=True)
+        tiny = Frame(opcode, b"", fin=opcode is Opcode.PING).serialize(mask=True)
+        transport.protocol.data_received(first + tiny * 20_000)
+        written = await transport.until_closed()
+        pongs, _, close = written.partition(b"\x88")
+        assert close[1:3] == (1008).to_bytes(2, "big")
+        assert len(pongs) <= 2 * 4096
+        await worker.until_empty()
+
+    play(test)
+
+
+def test_those_who_sent_much_take_turns() -> None:
+    """Of two floods none waits until the other one has been looked at."""
+
+    async def test(worker: Worker) -> None:
+        ping = Frame(Opcode.PING, b"").serialize(mask=True)
+        floods = [await upgraded(worker) for _ in range(2)]
+        for flood in floods:
+            flood.protocol.data_received(ping * 4000)
+        for _ in range(10_000):
+            if any(len(flood.written) == 8000 for flood in floods):
+                break
+            await asyncio.sleep(0)
+        assert min(len(flood.written) for flood in floods) > 6000
+
+    play(test)
+
+
+def test_a_flood_of_requests_leaves_the_loop_to_others() -> None:
+    """One read may hold thousands of requests; they are answered over many turns, in order."""
+
+    async def test(worker: Worker) -> None:
+        transport = worker.connect()
+        transport.protocol.data_received(HEALTH * 3000 + HEALTH.replace(b"/health", b"/nope"))
+        assert not transport.reading
+        assert transport.written.count(b'"healthy"') < 300
+        other = worker.connect()
+        other.protocol.data_received(HEALTH)
+        assert b'"healthy"' in other.take()
+        answers = await transport.until(b"Not Found")
+        assert answers.count(b'"healthy"') == 3000
+        assert transport.reading
+
+    play(test)
+
+
+def test_a_flood_of_chunks_leaves_the_loop_to_others() -> None:
+    """A body of many small chunks is taken, over many turns; and what is behind it is answered."""
+
+    async def test(worker: Worker) -> None:
+        transport = worker.connect()
+        head = b"POST /nope HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        transport.protocol.data_received(head + b"1\r\nx\r\n" * 30_000 + b"0\r\n\r\n" + HEALTH)
+        assert not transport.reading
+        assert transport.take() == b""
+        other = worker.connect()
+        other.protocol.data_received(HEALTH)
+        assert b'"healthy"' in other.take()
+        answers = await transport.until(b'"healthy"')
+        assert answers.startswith(b"HTTP/1.1 404 ")
+        assert transport.reading
+
+    play(test)
+
+
+@pytest.mark.parametrize("speaks", ["HTTP", "WebSocket"])
+def test_what_somebody_sent_who_is_gone_is_not_looked_at(
+    speaks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is told of a reset while a connection is not read, so who waits for a turn is asked."""
+
+    async def test(worker: Worker) -> None:
+        near, far = socket.socketpair()
+        with near:
+            transport = worker.connect() if speaks == "HTTP" else await upgraded(worker)
+            monkeypatch.setattr(transport, "get_extra_info", {"socket": near}.get)
+            transport.protocol.data_received(HEALTH * 3000 if speaks == "HTTP" else step() * 1000)
+            n_before = len(transport.take())
+            far.close()
+            assert len(await transport.until_closed()) < 2 * n_before
+        await worker.until_empty()
 
     play(test)
 
