@@ -24,7 +24,7 @@ from contextlib import contextmanager
 __all__ = ["SharedCapacity"]
 
 _CELL_BYTES = 8
-_CELLS = _HELD, _STATE, _GENERATION = range(3)
+_CELLS = _HELD, _STATE, _GENERATION, _CONNECTIONS = range(4)
 _GONE, _SERVING, _DRAINING = range(3)
 
 _SLACK = 16
@@ -115,8 +115,34 @@ class SharedCapacity:
 
     def is_near(self, slot: int, least: int) -> bool:
         """Whether a worker holds hardly more than another one."""
-        held = self._cells[least, _HELD]
-        return self._cells[slot, _HELD] <= held + held // _SLACK
+        return self._is_near(_HELD, slot, least)
+
+    def _is_near(self, cell: int, slot: int, least: int) -> bool:
+        n_least = self._cells[least, cell]
+        return self._cells[slot, cell] <= n_least + n_least // _SLACK
+
+    def count_connections(self, n_connections: int) -> None:
+        """Say how many connections this worker has; until it says so again others add what they give."""
+        with self._locked():
+            self._cells[self.slot, _CONNECTIONS] = n_connections
+
+    def assign_connection(self, n_connections: int) -> int:
+        """Choose the worker for a connection that cannot move later, and count it there.
+
+        Args:
+            n_connections: How many this worker has.
+
+        Returns:
+            Its slot: this worker's own as long as no other that serves has noticeably fewer.
+        """
+        with self._locked():
+            self._cells[self.slot, _CONNECTIONS] = n_connections
+            serving = [slot for slot in range(self.n_slots) if self._cells[slot, _STATE] == _SERVING]
+            chosen = min(serving, key=lambda slot: self._cells[slot, _CONNECTIONS], default=self.slot)
+            if self._is_near(_CONNECTIONS, self.slot, chosen):
+                chosen = self.slot
+            self._cells[chosen, _CONNECTIONS] += 1
+            return chosen
 
     def _sum(self) -> int:
         return sum(self._cells[slot, _HELD] for slot in range(self.n_slots))
@@ -152,6 +178,7 @@ class SharedCapacity:
         """Give back all that a worker held; for the parent, once that worker is gone."""
         with self._locked():
             self._cells[slot, _HELD] = 0
+            self._cells[slot, _CONNECTIONS] = 0
             self._cells[slot, _STATE] = _GONE
             self._cells[slot, _GENERATION] += 1
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from openenv.server.capacity import SharedCapacity
 from openenv.session.pool import slot_of
 
-__all__ = ["Given", "Handover", "Neighbours", "rescue"]
+__all__ = ["Given", "Handover", "Neighbours", "empty", "rescue"]
 
 _HEAD = struct.Struct("!qB")  # generation of the place, or -1; whether the bytes are in a memory file
 _INLINE_BYTES = 16 * 1024
@@ -168,12 +168,28 @@ class Neighbours:
         """Say whether this worker takes new sessions."""
         self._capacity.serve(serving)
 
-    def pass_on(self, given: Given) -> bool:
-        """Give a connection that was given to us to a worker that serves, as this one no longer does."""
+    def give_unread(self, descriptor: int, n_connections: int) -> bool:
+        """Give a connection that nobody read from to a worker that has noticeably fewer, if there is one.
+
+        Args:
+            n_connections: How many this worker has.
+        """
+        slot = self._capacity.assign_connection(n_connections)
+        return slot != self.slot and self._handover.give(slot, descriptor, b"", None)
+
+    def count(self, n_connections: int) -> None:
+        """Say how many connections this worker has."""
+        self._capacity.count_connections(n_connections)
+
+    @property
+    def others_serve(self) -> bool:
+        """Whether another worker takes new sessions."""
+        return self._capacity.least_loaded() not in (None, self.slot)
+
+    def pass_on(self, descriptor: int, data: bytes = b"") -> bool:
+        """Give a connection to a worker that serves, as this one no longer does; see `Handover.give`."""
         target = self._capacity.least_loaded()
-        return target not in (None, self.slot) and self._handover.give(
-            target, given.connection.fileno(), given.data, None
-        )
+        return target not in (None, self.slot) and self._handover.give(target, descriptor, data, None)
 
 
 def rescue(capacity: SharedCapacity, handover: Handover, slot: int) -> None:
@@ -183,6 +199,26 @@ def rescue(capacity: SharedCapacity, handover: Handover, slot: int) -> None:
         if target is not None:
             handover.give(target, given.connection.fileno(), given.data, None)
         given.connection.close()
+
+
+def empty(capacity: SharedCapacity, handover: Handover, listening: list[socket.socket]) -> bool:
+    """Find workers for the connections that wait to be accepted, and close the sockets; for the parent.
+
+    Returns:
+        False, and nothing is done, where no worker serves.
+    """
+    for queue in listening:
+        while (target := capacity.least_loaded()) is not None:
+            try:
+                connection, _ = queue.accept()
+            except OSError:
+                queue.close()
+                break
+            with connection:
+                handover.give(target, connection.fileno(), b"", None)
+        else:
+            return False
+    return True
 
 
 def _memory_file(data: bytes) -> int:

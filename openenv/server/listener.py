@@ -25,10 +25,12 @@ from dataclasses import dataclass, field
 from openenv.config import Config
 from openenv.errors import ConfigurationError
 
-__all__ = ["Claim", "claim", "raise_open_files_limit", "tls_context"]
+__all__ = ["Claim", "Doors", "Sockets", "claim", "raise_open_files_limit", "tls_context"]
 
 _OWN_SOCKET_PER_WORKER = sys.platform == "linux"
 _ANY_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
+
+Sockets = list[socket.socket]
 
 
 @dataclass(slots=True)
@@ -50,17 +52,22 @@ class Claim:
     _uds_inode: tuple[int, int] | None = None
     _listening: bool = field(default=False)
 
-    def open(self) -> list[socket.socket]:
-        """Give the sockets that this process accepts from; each worker calls it once, after its fork.
+    @property
+    def is_shared(self) -> bool:
+        """Whether all workers accept from the same sockets."""
+        return self._shared
+
+    def open(self) -> Sockets:
+        """Give the sockets that a worker accepts from; those of its own do not listen before it serves.
 
         Raises:
-            ConfigurationError: The port can no longer be listened on.
+            ConfigurationError: The port can no longer be bound.
         """
         if self._shared:
             self.listen()
             return self._bound
         # The bound sockets stay open beside these: they hold the port while workers come and go.
-        return [_bind_again(bound, self._backlog) for bound in self._bound]
+        return [_bind_again(bound) for bound in self._bound]
 
     def listen(self) -> None:
         """Start listening on the sockets that all workers share; does nothing where each has its own."""
@@ -82,6 +89,73 @@ class Claim:
             return f"unix:{self.uds}"
         host = _ANY_HOSTS.get(self.host, f"[{self.host}]" if ":" in self.host else self.host)
         return f"{scheme}://{host}:{self.port}"
+
+
+class Doors:
+    """The listening sockets of each worker slot, which the parent holds as well.
+
+    A worker that takes another's place accepts from the same sockets: closing them would reset the
+    connections that wait there to be accepted, or that are still shaking hands. And what waits for a worker
+    that dies is not lost with it.
+
+    Args:
+        addresses: Where to listen.
+    """
+
+    def __init__(self, addresses: Claim) -> None:
+        self._addresses = addresses
+        self._by_slot: dict[int, Sockets] = {}
+        self._orphaned: list[Sockets] = []
+
+    def prepare(self, slot: int, replaced: int | None) -> None:
+        """Have sockets ready for a worker; in the parent, before it is forked.
+
+        Args:
+            slot: Its slot.
+            replaced: The slot of the worker whose sockets it takes over, if that is still there.
+        """
+        if self._addresses.is_shared:
+            return
+        sockets = None if replaced is None else self._by_slot.get(replaced)
+        if sockets is None:
+            try:
+                sockets = self._orphaned.pop() if self._orphaned else self._addresses.open()
+            except ConfigurationError:
+                return  # the worker tries, and says why it cannot
+        self._by_slot[slot] = sockets
+
+    def enter(self, slot: int) -> Sockets:
+        """Give a worker its sockets, and close those of the others; once, after its fork.
+
+        Raises:
+            ConfigurationError: The port can no longer be bound.
+        """
+        own = self._by_slot.get(slot)
+        for sockets in (*self._by_slot.values(), *self._orphaned):
+            if sockets is not own:
+                _close(sockets)
+        return self._addresses.open() if own is None else own
+
+    def leave(self, slot: int) -> Sockets:
+        """The sockets of a worker that is gone, where nobody took them over; they are the caller's."""
+        sockets = self._by_slot.pop(slot, [])
+        return [] if any(sockets is others for others in self._by_slot.values()) else sockets
+
+    def keep(self, sockets: Sockets) -> None:
+        """Have sockets wait for the next worker that starts."""
+        self._orphaned.append(sockets)
+
+    def close(self) -> None:
+        """Close the parent's own: from now on each worker's are closed when it closes them."""
+        for sockets in (*self._by_slot.values(), *self._orphaned):
+            _close(sockets)
+        self._by_slot.clear()
+        self._orphaned.clear()
+
+
+def _close(sockets: Sockets) -> None:
+    for listening in sockets:
+        listening.close()
 
 
 def claim(config: Config, *, share: bool) -> Claim:
@@ -150,7 +224,7 @@ def _bind(family: socket.AddressFamily, address: tuple[object, ...]) -> socket.s
     return bound
 
 
-def _bind_again(claimed: socket.socket, backlog: int) -> socket.socket:
+def _bind_again(claimed: socket.socket) -> socket.socket:
     address = claimed.getsockname()
     own = socket.socket(claimed.family, socket.SOCK_STREAM)
     try:
@@ -160,7 +234,6 @@ def _bind_again(claimed: socket.socket, backlog: int) -> socket.socket:
             v6only = claimed.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
             own.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
         own.bind(address)
-        own.listen(backlog)
     except OSError as error:
         own.close()
         raise _bind_refusal(error, str(address[0]), int(address[1])) from error

@@ -96,7 +96,7 @@ def run_reloading(
             else:
                 announce(banner_for(app, own_config, addresses))
 
-        return serve_worker(app, own_config, addresses, capacity, start, ready)
+        return serve_worker(app, own_config, addresses.open(), capacity, start, ready)
 
     try:
         return _Reloader(main, config.drain_s, folders).run()

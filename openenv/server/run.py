@@ -21,8 +21,8 @@ from openenv.app.gate import is_loopback
 from openenv.config import Config, effective_capacity
 from openenv.errors import ConfigurationError
 from openenv.server.capacity import SharedCapacity
-from openenv.server.handover import Handover, Neighbours, rescue
-from openenv.server.listener import Claim, claim, raise_open_files_limit, tls_context
+from openenv.server.handover import Handover, Neighbours, empty, rescue
+from openenv.server.listener import Claim, Doors, Sockets, claim, raise_open_files_limit, tls_context
 from openenv.server.logs import configure_logging
 from openenv.server.scoreboard import Scoreboard
 from openenv.server.serve import serve_sockets
@@ -155,16 +155,18 @@ def _run_workers(
     capacity = SharedCapacity(config.max_concurrent_envs or 1, n_slots)
     handover = Handover(n_slots) if Handover.is_possible() else None
     scoreboard = Scoreboard(n_slots)
+    doors = Doors(addresses)
     addresses.listen()
 
     def main(start: WorkerMain) -> int:
         capacity.enter(start.slot)
+        sockets = doors.enter(start.slot)
         neighbours = None if handover is None else Neighbours(capacity, handover)
         served = app
         if start.fresh and reimport is not None:
             served = _checked(reimport(), app)
         return serve_worker(
-            served, config, addresses, capacity, start, neighbours=neighbours, scoreboard=scoreboard
+            served, config, sockets, capacity, start, neighbours=neighbours, scoreboard=scoreboard
         )
 
     def gone(slot: int) -> None:
@@ -172,10 +174,16 @@ def _run_workers(
         scoreboard.keep(slot)
         if handover is not None:
             rescue(capacity, handover, slot)
+            left = doors.leave(slot)
+            if left and not empty(capacity, handover, left):
+                doors.keep(left)
 
     try:
-        return Supervisor(main, config.workers, config.drain_s, gone, on_ready).run()
+        return Supervisor(
+            main, config.workers, config.drain_s, doors.prepare, gone, on_ready, doors.close
+        ).run()
     finally:
+        doors.close()
         capacity.close()
         if handover is not None:
             handover.close()
@@ -188,7 +196,7 @@ def _nothing() -> None:
 def serve_worker(
     app: App,
     config: Config,
-    addresses: Claim,
+    sockets: Sockets,
     capacity: Capacity,
     start: WorkerMain,
     on_ready: Callable[[], None] = _nothing,
@@ -204,7 +212,7 @@ def serve_worker(
 
     return serve_sockets(
         app,
-        addresses.open(),
+        sockets,
         config,
         on_ready=ready,
         capacity=capacity,

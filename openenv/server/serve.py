@@ -7,6 +7,7 @@ The first SIGTERM or SIGINT drains: no new connections, running calls finish, se
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -35,6 +36,15 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # A terminal's Ctrl-C reaches parent and workers alike, and the parent's leash then says the same
 # again: within this time it is one wish and not two.
 _SAME_WISH_S = 0.2
+
+# How long a drain waits for clients that are in the middle of a TLS handshake.
+_HANDSHAKE_S = 1.0
+
+# How many connections are accepted in one turn of the loop, and how long none is where this process, or the
+# machine, has as many descriptors open as it may.
+_N_AT_ONCE = 16
+_FULL_PAUSE_S = 0.2
+_FULL = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 def serve_sockets(
@@ -90,7 +100,7 @@ async def _serve(
         context.n_gone = lambda: scoreboard.n_gone
     await app.begin(context)
     connections = Connections(app, context, config, loop, _date, neighbours)
-    adopter = None if neighbours is None else _Adopter(connections, neighbours)
+    adopter = None if neighbours is None else _Adopter(connections, neighbours, ssl_context)
     stop = asyncio.Event()
     hurry = asyncio.Event()
 
@@ -117,12 +127,16 @@ async def _serve(
         loop.add_signal_handler(number, on_signal)
     if stop_fd is not None:
         loop.add_reader(stop_fd, on_leash)
-    servers = [
-        await loop.create_server(
-            connections.make, sock=sock, ssl=ssl_context, backlog=config.backlog, start_serving=True
+    servers: list[asyncio.Server | _Entrance] = []
+    for sock in sockets:
+        if adopter is not None and ssl_context is not None:
+            servers.append(_Entrance(adopter, sock, config.backlog))
+            continue
+        servers.append(
+            await loop.create_server(
+                connections.make, sock=sock, ssl=ssl_context, backlog=config.backlog, start_serving=True
+            )
         )
-        for sock in sockets
-    ]
     if adopter is not None:
         adopter.start()
     on_ready()
@@ -132,6 +146,7 @@ async def _serve(
             server.close()
         if adopter is not None:
             adopter.drain()
+            await adopter.settle(min(_HANDSHAKE_S, config.drain_s))
         return await _drain(connections, config.drain_s, hurry)
     finally:
         await app.end(context)
@@ -143,24 +158,74 @@ async def _serve(
             loop.remove_signal_handler(number)
 
 
+class _Entrance:
+    """Accepts connections that are to be encrypted, and gives them to an emptier worker before they are.
+
+    What TLS knows of a connection cannot be handed over, so whose it is is decided before its first byte is
+    read: each worker gets about as many connections as the others.
+
+    Args:
+        adopter: Takes those that stay.
+        listening: Where they come in; closed by `close`.
+        backlog: How many may wait in the kernel.
+    """
+
+    def __init__(self, adopter: _Adopter, listening: socket.socket, backlog: int) -> None:
+        self._adopter = adopter
+        self._listening = listening
+        self._loop = adopter.loop
+        self._timer: asyncio.TimerHandle | None = None
+        listening.listen(backlog)
+        self._open()
+
+    def _open(self) -> None:
+        self._timer = None
+        self._loop.add_reader(self._listening.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(_N_AT_ONCE):
+            try:
+                connection, _ = self._listening.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno in _FULL:
+                    self._loop.remove_reader(self._listening.fileno())
+                    self._timer = self._loop.call_later(_FULL_PAUSE_S, self._open)
+                return
+            self._adopter.place(connection)
+
+    def close(self) -> None:
+        """Accept no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        else:
+            self._loop.remove_reader(self._listening.fileno())
+        self._listening.close()
+
+
 class _Adopter:
     """Takes the connections that neighbours give.
 
     Args:
         connections: The worker's.
         neighbours: Who gives.
+        ssl_context: Serves TLS. What is given then was never read from: TLS cannot be handed over once begun.
     """
 
-    def __init__(self, connections: Connections, neighbours: Neighbours) -> None:
+    def __init__(
+        self, connections: Connections, neighbours: Neighbours, ssl_context: ssl.SSLContext | None
+    ) -> None:
         self._connections = connections
         self._neighbours = neighbours
-        self._loop = connections.loop
+        self._ssl_context = ssl_context
+        self.loop = connections.loop
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
 
     def start(self) -> None:
         """Take what is given from now on."""
-        self._loop.add_reader(self._neighbours.fileno(), self._take)
+        self.loop.add_reader(self._neighbours.fileno(), self._take)
         self._neighbours.serve(True)
 
     def drain(self) -> None:
@@ -169,27 +234,53 @@ class _Adopter:
         self._neighbours.serve(False)
         self._take()
 
+    async def settle(self, timeout_s: float) -> None:
+        """Wait for those that are in the middle of a TLS handshake: nobody else can go on with it."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s)
+
+    def place(self, connection: socket.socket) -> None:
+        """Give a connection that nobody has read from to the worker that should have it; maybe this one."""
+        if self._neighbours.give_unread(connection.fileno(), self._n_connections()):
+            connection.close()
+        else:
+            connection.setblocking(False)
+            self._begin(Given(connection, b"", None), False)
+
+    def _n_connections(self) -> int:
+        connections = self._connections
+        return len(connections.http) + len(connections.websockets) + len(self._tasks)
+
     def stop(self) -> None:
         """Take no more; the parent finds a place for what comes now."""
         self._take()
-        self._loop.remove_reader(self._neighbours.fileno())
+        self.loop.remove_reader(self._neighbours.fileno())
 
     def _take(self) -> None:
         for given, has_place in self._neighbours.take():
-            if has_place and self._draining:
-                has_place = False
-                self._connections.context.capacity.release()
-                if self._neighbours.pass_on(given):
+            # What is about a session of this worker's came for no place and was read from.
+            if self._draining and (has_place or not given.data):
+                if has_place:
+                    has_place = False
+                    self._connections.context.capacity.release()
+                if self._neighbours.pass_on(given.connection.fileno(), given.data):
                     given.connection.close()
                     continue
-            task = self._loop.create_task(self._adopt(given, has_place))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(given, has_place)
+        if self._ssl_context is not None:
+            self._neighbours.count(self._n_connections())
+
+    def _begin(self, given: Given, has_place: bool) -> None:
+        task = self.loop.create_task(self._adopt(given, has_place))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _adopt(self, given: Given, has_place: bool) -> None:
         connection = self._connections.take(given.data, has_place)
         try:
-            await self._loop.connect_accepted_socket(lambda: connection, given.connection)
+            await self.loop.connect_accepted_socket(
+                lambda: connection, given.connection, ssl=self._ssl_context
+            )
         except OSError as error:  # its peer is gone
             logger.debug("a connection that was handed over is lost: %s", error)
             given.connection.close()

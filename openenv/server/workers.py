@@ -9,6 +9,8 @@ Closing it tells the worker to drain, and so does the death of the parent, howev
 not do: a terminal's Ctrl-C and a service manager's SIGTERM reach every process of the group, and a worker
 that the parent signalled as well would take that for the second signal, which ends at once.
 
+As the first process of a container the parent is given every orphan there, and reaps them too.
+
 What the parent does with signals: the first SIGTERM or SIGINT drains all workers, the second kills them;
 SIGHUP replaces the workers one at a time with ones that import the code anew.
 
@@ -31,6 +33,7 @@ from types import FrameType
 from typing import NoReturn
 
 from openenv.errors import OpenEnvError
+from openenv.session.nursery import adopts_orphans, reseed
 
 __all__ = ["RestartPolicy", "SignalPipe", "Supervisor", "Worker", "WorkerMain", "fork_worker", "kill_moment"]
 
@@ -83,6 +86,7 @@ class Worker:
         ready: Whether it ever served.
         retiring: Whether it was told to drain.
         kill_at: Monotonic second past which it is killed, or None.
+        status: What it ended with, as `os.waitpid` says it, once it was reaped.
     """
 
     pid: int
@@ -92,6 +96,7 @@ class Worker:
     ready: bool = False
     retiring: bool = False
     kill_at: float | None = None
+    status: int | None = None
 
     def read_ready(self) -> bool:
         """Read what it said. True the moment it becomes ready."""
@@ -131,13 +136,15 @@ class Worker:
 
     def reap(self) -> int | None:
         """Its exit code, negative for a signal, or None while it runs."""
-        try:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-        except ChildProcessError:
-            return _EXIT_CRASHED
-        if pid == 0:
-            return None
-        return os.waitstatus_to_exitcode(status)
+        if self.status is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                return _EXIT_CRASHED
+            if pid == 0:
+                return None
+            self.status = status
+        return os.waitstatus_to_exitcode(self.status)
 
     def forget(self) -> None:
         """Close this process's ends of its pipes."""
@@ -243,6 +250,7 @@ def _run_child(
         for descriptor in parents_ends:
             os.close(descriptor)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        reseed()
         code = main(start)
     except OpenEnvError as error:
         code = error.exit_code
@@ -322,8 +330,11 @@ class Supervisor:
         main: Runs in each worker; its return value is the worker's exit code.
         n_workers: How many.
         drain_s: Seconds a worker gets to end after it was told to.
+        on_start: Called with the slot of each worker before it is forked, and with that of the worker whose
+            place it takes, if that is still there.
         on_gone: Called with the slot of each worker that is gone.
         on_ready: Called once, in the parent, when every worker serves for the first time.
+        on_stop: Called once all workers were told to drain, and no more are started.
     """
 
     def __init__(
@@ -331,14 +342,19 @@ class Supervisor:
         main: Callable[[WorkerMain], int],
         n_workers: int,
         drain_s: float,
+        on_start: Callable[[int, int | None], None],
         on_gone: Callable[[int], None],
         on_ready: Callable[[], None],
+        on_stop: Callable[[], None],
     ) -> None:
         self._main = main
         self._n_workers = n_workers
         self._drain_s = drain_s
+        self._on_start = on_start
         self._on_gone = on_gone
         self._on_ready = on_ready
+        self._on_stop = on_stop
+        self._adopts_orphans = adopts_orphans()
         self._policy = RestartPolicy(n_workers)
         self._signals = SignalPipe()
         self._workers: list[Worker] = []
@@ -418,13 +434,16 @@ class Supervisor:
 
     # -- starting and losing workers --------------------------------------------------------
 
-    def _start(self, fresh: bool) -> Worker:
+    def _start(self, fresh: bool, replaced: int | None = None) -> Worker:
         slot = self._free_slots.pop()
+        self._on_start(slot, replaced)
         worker = fork_worker(self._main, slot, fresh, self._signals, self._workers)
         self._workers.append(worker)
         return worker
 
     def _reap(self) -> None:
+        if self._adopts_orphans:
+            self._reap_all()
         for worker in list(self._workers):
             code = worker.reap()
             if code is None:
@@ -436,6 +455,17 @@ class Supervisor:
             self._on_gone(worker.slot)
             self._free_slots.append(worker.slot)
             self._lost(worker, code)
+
+    def _reap_all(self) -> None:
+        """Reap whoever ended: a worker, or a stranger that nobody else waits for."""
+        workers = {worker.pid: worker for worker in self._workers}
+        with suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                if pid in workers:
+                    workers[pid].status = status
 
     def _lost(self, worker: Worker, code: int) -> None:
         if worker is self._new:
@@ -495,6 +525,7 @@ class Supervisor:
         self._due.clear()
         for worker in self._workers:
             worker.retire(kill_moment(self._drain_s))
+        self._on_stop()
 
     # -- reload -----------------------------------------------------------------------------
 
@@ -515,7 +546,7 @@ class Supervisor:
             old = self._to_replace.popleft()
             if old in self._workers:
                 self._old = old
-                self._new = self._start(True)
+                self._new = self._start(True, old.slot)
                 return
         _log.info("reloaded: every worker runs the new code")
         self._reload_once_more()

@@ -38,7 +38,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, NoReturn
 
-__all__ = ["Limits", "Nursery", "describe_end"]
+__all__ = ["Limits", "Nursery", "adopts_orphans", "describe_end", "reseed"]
 
 logger = logging.getLogger("openenv.session")
 
@@ -49,7 +49,7 @@ _BORN, _ENDED, _UNBORN = b"B", b"E", b"U"  # from it: pid, exit code (negative f
 _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _END_S = 2.0
 _EXIT_CRASHED = 70
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 1, 36, 37
 
 
 class Limits(NamedTuple):
@@ -216,6 +216,8 @@ class Nursery:
         for pid in self._pids.values():
             with suppress(OSError):
                 os.killpg(pid, signal.SIGKILL)
+        for pid in self._pids.values():
+            _wait_for(pid)  # where this is the first process of a container they are its own now
         self._pids.clear()
         for key in list(self._on_end):
             self._tell_end(key, -signal.SIGKILL, 0)
@@ -393,7 +395,7 @@ class _Nurse:
                 os.close(self._woken)
                 os.close(self._waker)
                 _set_limits(self._limits)
-                _reseed()
+                reseed()
                 self._main(connection)
             code = 0
         except BaseException:
@@ -479,12 +481,26 @@ def _data_bytes() -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:"))
 
 
-def _reseed() -> None:
-    """numpy's global generator would otherwise give every session the same numbers; random sees to itself."""
-    numpy = sys.modules.get("numpy")
-    seed: Any = getattr(getattr(numpy, "random", None), "seed", None)
+def reseed() -> None:
+    """Give a process that was just forked random numbers of its own.
+
+    `random` sees to that itself. numpy's global generator would give the same numbers to every process that
+    was forked after numpy was imported; where it was not, there is nothing to do.
+    """
+    seed: Any = getattr(sys.modules.get("numpy.random"), "seed", None)
     if callable(seed):
         seed(int.from_bytes(os.urandom(4), "big"))
+
+
+def adopts_orphans() -> bool:
+    """Whether the kernel gives this process the orphans among its descendants, for it to reap.
+
+    It does so to the first process of a container, and to whoever asked for it (PR_SET_CHILD_SUBREAPER).
+    """
+    asked = ctypes.c_int()
+    if _libc is not None:
+        _libc.prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(asked), 0, 0, 0)
+    return os.getpid() == 1 or bool(asked.value)
 
 
 def _prctl(option: int, value: int) -> None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from tests.support.authored import write_environment
 from tests.support.eventually import eventually
@@ -28,7 +32,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="fi
 OURS = {"PYTHONPATH": str(ROOT)}
 
 
-def workers_of(server: Server) -> set[int]:
+def workers_of(server: Server | Program) -> set[int]:
     """Process ids of the server's workers."""
     pid = server.process.pid
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
@@ -41,6 +45,55 @@ def is_alive(pid: int) -> bool:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
     except FileNotFoundError:
         return False
+
+
+@dataclass
+class Program:
+    """A server that need not speak plain HTTP over TCP.
+
+    Attributes:
+        process: Its first process.
+        opening: Opens a session.
+    """
+
+    process: subprocess.Popen[str]
+    opening: Callable[[], AbstractContextManager[Talk]]
+
+
+@contextmanager
+def listening(kind: str, folder: Path, *flags: str, workers: int = 2) -> Iterator[Program]:
+    """Serve on a TCP port, with TLS or without, or on a unix socket."""
+    path = folder / "env.sock"
+    where = ["--uds", str(path)] if kind == "unix" else ["--host", "127.0.0.1", "--port", "0"]
+    trust = None
+    if kind == "tls":
+        trust = ssl.create_default_context(cafile=str(make_certificate(folder)))
+        where += ["--ssl-certfile", str(folder / "cert.pem"), "--ssl-keyfile", str(folder / "key.pem")]
+    with started("serve", "talk:app", *where, *flags, "--workers", str(workers), cwd=folder) as process:
+        assert process.stdout is not None
+        banner = process.stdout.readline()
+        if kind == "unix":
+            yield Program(process, lambda: talk("", uds=str(path)))
+            return
+        port = int(banner.split("://127.0.0.1:")[1].split()[0])
+        url = f"{'wss' if trust else 'ws'}://127.0.0.1:{port}/ws"
+        yield Program(process, lambda: talk(url, ssl_context=trust))
+
+
+def make_certificate(folder: Path) -> Path:
+    """Make `cert.pem` for this machine's loopback address, signed by itself, and `key.pem`."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl to make a certificate")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+            *("-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return folder / "cert.pem"
 
 
 @pytest.fixture
@@ -126,6 +179,16 @@ def test_sessions_are_balanced_over_the_workers(tmp_path: Path, opened: ExitStac
         assert len(held) == 4
         for session in sessions[::2]:
             assert session.step("still here")["text"] == "still here"
+
+
+def test_sessions_under_tls_are_balanced_too(tmp_path: Path) -> None:
+    """A connection that is to be encrypted goes to the emptier worker before the first byte of it is read."""
+    write_environment(tmp_path)
+    with listening("tls", tmp_path, workers=4) as program, ExitStack() as stack:
+        sessions = [stack.enter_context(program.opening()) for _ in range(40)]
+        held = Counter(session.reset()["pid"] for session in sessions)
+        assert max(held.values()) <= 11
+        assert len(held) == 4
 
 
 def test_a_session_made_over_http_is_found_by_every_connection(tmp_path: Path) -> None:
@@ -370,6 +433,104 @@ def test_sighup_brings_new_code_without_a_refused_connection(tmp_path: Path) -> 
         assert server.process.wait(10) == 0
 
 
+@dataclass
+class Fate:
+    """What became of somebody who opened sessions while workers were replaced."""
+
+    n_served: int = 0
+    n_told: int = 0
+    lost: tuple[str, ...] = ()
+
+
+def use(opening: Callable[[], AbstractContextManager[Talk]], fate: Fate, hold: Callable[[], object]) -> None:
+    """Open a session, reset it and call `hold`. To be told to come again is no loss; anything else is."""
+    try:
+        with opening() as session:
+            session.reset()
+            fate.n_served += 1
+            hold()
+    except ConnectionClosed as closed:
+        if closed.rcvd is not None and closed.rcvd.code == 1001:
+            fate.n_told += 1
+        else:
+            fate.lost += (repr(closed),)
+    except (OSError, WebSocketException) as error:
+        fate.lost += (repr(error),)
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tls", "unix"])
+def test_a_reload_under_a_stream_of_new_connections_loses_none(tmp_path: Path, kind: str) -> None:
+    """At no moment is one refused, reset or left unanswered."""
+    write_environment(tmp_path)
+    with listening(kind, tmp_path) as program:
+        before = workers_of(program)
+        fates = [Fate() for _ in range(4)]
+        ended = threading.Event()
+
+        def stream(fate: Fate) -> None:
+            while not ended.is_set():
+                use(program.opening, fate, lambda: None)
+
+        threads = [threading.Thread(target=stream, args=(fate,)) for fate in fates]
+        for thread in threads:
+            thread.start()
+        try:
+            eventually(lambda: all(fate.n_served for fate in fates), "the stream")
+            program.process.send_signal(signal.SIGHUP)
+            eventually(
+                lambda: len(workers_of(program)) == 2 and not workers_of(program) & before, "the reload", 60
+            )
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join()
+        assert [fate.lost for fate in fates] == [()] * 4
+
+
+@pytest.mark.parametrize("kind", ["tcp", "tls", "unix"])
+def test_a_reload_loses_nobody_who_waits_for_a_worker_that_is_replaced(tmp_path: Path, kind: str) -> None:
+    """Neither those that it has yet to accept, nor those that another worker gave it."""
+    write_environment(tmp_path)
+    with listening(kind, tmp_path) as program:
+        before = workers_of(program)
+        stopped = min(before)
+        os.kill(stopped, signal.SIGSTOP)
+        fates = [Fate() for _ in range(24)]
+        ended = threading.Event()
+        threads = [threading.Thread(target=use, args=(program.opening, fate, ended.wait)) for fate in fates]
+        for thread in threads:
+            thread.start()
+        try:
+            eventually(lambda: sum(fate.n_served for fate in fates) > 2, "sessions with the other worker")
+            program.process.send_signal(signal.SIGHUP)
+            eventually(lambda: len(workers_of(program)) == 3, "a worker for the first one's place")
+            assert sum(fate.n_served + fate.n_told for fate in fates) < len(fates)
+            os.kill(stopped, signal.SIGCONT)
+            eventually(lambda: all(fate.n_served + fate.n_told for fate in fates), "an answer for all", 60)
+        finally:
+            ended.set()
+            os.kill(stopped, signal.SIGCONT) if stopped in workers_of(program) else None
+            for thread in threads:
+                thread.join()
+        assert [fate.lost for fate in fates] == [()] * len(fates)
+
+
+def test_what_waits_for_a_worker_that_dies_is_answered_by_another(tmp_path: Path) -> None:
+    """Its listening socket is not closed with it, as long as somebody waits there."""
+    write_environment(tmp_path)
+    with serve("talk:app", env=OURS, workers=2, cwd=tmp_path) as server, ExitStack() as stack:
+        stopped = min(workers_of(server))
+        os.kill(stopped, signal.SIGSTOP)
+        waiting = []
+        for _ in range(24):
+            asking = stack.enter_context(socket.create_connection((server.host, server.port), timeout=60))
+            asking.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            waiting.append(asking)
+        os.kill(stopped, signal.SIGKILL)
+        for asking in waiting:
+            assert asking.recv(15) == b"HTTP/1.1 200 OK"
+
+
 def test_sighup_with_code_that_cannot_be_imported_leaves_the_old_serving(tmp_path: Path) -> None:
     """The mistake is logged in one line; a later reload of mended code works."""
     path = write_environment(tmp_path, "old")
@@ -414,3 +575,61 @@ def test_workers_share_a_unix_socket(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     assert not path.exists()
+
+
+DRAWS = """\
+import random
+
+import numpy
+
+
+class Drawing(Talk):
+    def reset(self, seed=None, episode_id=None):
+        return TalkObservation(text=f"{random.random()} {numpy.random.random()}", pid=os.getpid())
+
+
+app = create_app(Drawing)
+"""
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+def test_no_two_processes_draw_the_same_random_numbers(tmp_path: Path, isolation: str) -> None:
+    """They are forked with the same generators, which would make the same episodes in each."""
+    pytest.importorskip("numpy")
+    path = write_environment(tmp_path)
+    path.write_text(path.read_text() + DRAWS)
+    flags = ("--isolation", isolation)
+    with (
+        serve("talk:app", *flags, env=OURS, workers=2, cwd=tmp_path) as server,
+        ExitStack() as stack,
+    ):
+        sessions = [stack.enter_context(talk(server.ws_url)) for _ in range(4)]
+        drawn = [session.reset() for session in sessions]
+        assert len({observation["pid"] for observation in drawn}) == (2 if isolation == "thread" else 4)
+        numbers = [number for observation in drawn for number in observation["text"].split()]
+        assert len(set(numbers)) == 8
+
+
+ADOPTS_ORPHANS = """\
+import ctypes
+
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: as the first process of a container
+"""
+
+
+def test_the_parent_reaps_what_dead_workers_leave_behind(tmp_path: Path) -> None:
+    """In a container it is the first process, and every orphan is its child."""
+    path = write_environment(tmp_path)
+    path.write_text(path.read_text() + ADOPTS_ORPHANS)
+    flags = ("--isolation", "process")
+    with serve("talk:app", *flags, env=OURS, workers=2, cwd=tmp_path) as server:
+        with talk(server.ws_url) as session:
+            session.reset()
+            before = workers_of(server)
+            for pid in before:
+                os.kill(pid, signal.SIGKILL)
+        eventually(
+            lambda: len(workers_of(server)) == 2 and not workers_of(server) & before, "only the new workers"
+        )
+        assert all(map(is_alive, workers_of(server)))
+        assert "was killed by SIGKILL; starting another in" in server.log

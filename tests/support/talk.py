@@ -10,7 +10,7 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
-TIMEOUT_S = 15.0
+TIMEOUT_S = 60.0
 
 
 class Talk:
