@@ -85,7 +85,7 @@ def test_a_load_is_measured_printed_written_and_drawn(python: Path, server: Serv
     written = json.loads(report.read_text())
     assert [(batch["sessions"], batch["success"]) for batch in written["batches"]] == [(16, 1.0), (100, 1.0)]
     assert written["batches"][1]["workers"] == 2
-    assert 0.4 < written["batches"][1]["total_p50_s"] < 5
+    assert 0.4 < written["batches"][1]["total_p50_s"] < 20  # one after the other they would take 40
     assert ElementTree.parse(drawing).getroot().tag.endswith("svg")
 
 

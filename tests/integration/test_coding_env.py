@@ -183,7 +183,7 @@ def judge(attack: Attack, aftermath: Aftermath) -> None:
     assert len(said) < 3 * 10_000 + 500
     # Whatever became of the interpreter, the next step is answered, by it or by a fresh one.
     assert (after["stdout"].split()[-1:], after["result"]) == (["still"], "42"), after
-    assert aftermath.duration_s < TIMEOUT_S + 5
+    assert aftermath.duration_s < TIMEOUT_S * 10  # those that sleep would take twice that, or for ever
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +273,7 @@ def test_a_step_that_is_too_slow_shows_what_it_had_printed(place: tuple[Server, 
     with session(server.url) as client:
         begun = monotonic()
         result = client.step({"code": "print('before')\nwhile True: pass"}, timeout_s=0.6)
-        assert monotonic() - begun < 5
+        assert monotonic() - begun < 20
         assert result.observation["stdout"] == "before\n"
         assert result.observation["timed_out"]
         assert run(client, "1")["result"] == "1"
@@ -326,6 +326,7 @@ ATTACKERS = [
 ]
 
 
+@pytest.mark.alone
 def test_other_sessions_hardly_notice(place: tuple[Server, Path]) -> None:
     """The 99th percentile of a step, with four attackers at once and without, on the same server."""
     server, _ = place

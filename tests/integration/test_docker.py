@@ -28,7 +28,8 @@ from tests.support.peers import ROOT
 
 pytestmark = pytest.mark.docker
 
-PROMPT_S = 5.0
+# A third of the time that a container has to become ready: whoever waits that out is found.
+PROMPT_S = 20.0
 # A machine that does ten other things besides takes its time for a container.
 PATIENT_S = 60.0
 

@@ -19,6 +19,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.support.server import Server, serve
 
+pytestmark = pytest.mark.alone
+
 SLEEP_S = 30
 N_ROUNDS = 8
 N_SAMPLES = 250
@@ -116,4 +118,4 @@ def test_a_sleeping_stateless_step_does_not_delay_health(server: Server) -> None
             client.post("/step", json={"action": {"op": "sleep", "anything": SLEEP_S}}, timeout=0.2)
         start = time.perf_counter()
         assert client.get("/health").status_code == 200
-        assert time.perf_counter() - start < 1.0
+        assert time.perf_counter() - start < SLEEP_S / 3

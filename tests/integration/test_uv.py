@@ -125,7 +125,7 @@ def test_a_space_that_is_not_there_says_so(hub: Path, monkeypatch: pytest.Monkey
         GenericEnvClient.from_hub("openenv/nothing", use_docker=False).sync()
     with pytest.raises(StartError, match=r"v9 of .*couldn't find remote ref"):
         GenericEnvClient.from_hub("openenv/echo-env", use_docker=False, tag="v9").sync()
-    assert monotonic() - begun < 5
+    assert monotonic() - begun < 60  # a checkout may take 300
 
 
 def test_a_server_that_crashes_says_its_last_lines(project: Path) -> None:

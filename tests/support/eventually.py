@@ -12,7 +12,7 @@ T = TypeVar("T")
 _never = threading.Event()
 
 
-def eventually(look: Callable[[], T], what: str, timeout_s: float = 15.0, poll_s: float = 0.02) -> T:
+def eventually(look: Callable[[], T], what: str, timeout_s: float = 30.0, poll_s: float = 0.02) -> T:
     """Call `look` until it gives something true, and give that.
 
     Raises:

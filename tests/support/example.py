@@ -123,7 +123,7 @@ def build_image(name: str, image: str, more: Mapping[str, Path] | None = None) -
         shutil.copytree(EXAMPLES / name, context, ignore=_LEFT_OUT)
         for place, source in (more or {}).items():
             shutil.copytree(source, context / place)
-        shutil.copytree(_dependency_wheels(name), context / "vendor")
+        shutil.copytree(dependency_wheels_of(name), context / "vendor")
         build_wheel(context / "vendor")
         docker(
             *(
@@ -143,7 +143,7 @@ def build_image(name: str, image: str, more: Mapping[str, Path] | None = None) -
     return image
 
 
-def _dependency_wheels(name: str) -> Path:
+def dependency_wheels_of(name: str) -> Path:
     """What an example and our package need, as wheels; kept, because it is the longest part of an image."""
     wanted = set()
     for project in (ROOT, EXAMPLES / name):

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.support.eventually import eventually
 from tests.support.peers import ROOT
 
-TIMEOUT_S = 30.0
+TIMEOUT_S = 120.0
 
 _OF_THE_SHELL = ("HOST", "PORT", "WORKERS", "MAX_CONCURRENT_ENVS", "ENABLE_WEB_INTERFACE", "LOG_LEVEL")
 

@@ -69,8 +69,10 @@ def virtual_environment(folder: Path, *packages: str) -> Path:
     wheel = vendor_wheel(folder / "wheel")
     venv = folder / "venv"
     run(uv(), "venv", "-q", "--python", sys.executable, str(venv), cwd=folder)
+    # `shell` keeps Python from compiling what it imports, since that would lie beside an environment's files.
+    install = (uv(), "pip", "install", "-q", "--compile-bytecode", "--python", str(venv / "bin" / "python"))
     done = subprocess.run(
-        [uv(), "pip", "install", "-q", "--python", str(venv / "bin" / "python"), str(wheel), *packages],
+        [*install, str(wheel), *packages],
         env=shell(),
         capture_output=True,
         text=True,
