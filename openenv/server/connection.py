@@ -584,8 +584,10 @@ class HttpConnection(asyncio.Protocol):
     def _goes_elsewhere(self, request: Request, out: list[bytes]) -> bool:
         """Give the connection to the worker that should have it, if that is another one."""
         neighbours = self._shared.neighbours
-        if neighbours is None or self._has_place or self._shared.draining:
+        if neighbours is None or self._has_place:
             return False
+        if self._shared.draining:
+            return request.upgrade and self._is_passed_on(request, out)
         session_id = self._shared.app.session_id_of(request)
         if session_id is not None:
             slot = neighbours.worker_of(session_id)
@@ -599,27 +601,45 @@ class HttpConnection(asyncio.Protocol):
             slot = None
         if slot is None or slot == neighbours.slot:
             return False
-        transport = self._transport
-        # What TLS knows of a connection cannot be handed over, nor can replies that wait to be sent.
-        if not (out or transport.get_write_buffer_size() or transport.get_extra_info("ssl_object")):
+        if not out and self._can_be_given():
             rest = self._parser.take_rest()
-            descriptor = transport.get_extra_info("socket").fileno()
+            descriptor = self._transport.get_extra_info("socket").fileno()
             if neighbours.give(slot, descriptor, request.to_bytes() + rest, self._has_place):
                 self._has_place = False
-                self._closing = True
-                transport.abort()  # closes this process's descriptor alone: nothing is sent
+                self.abort()  # closes this process's descriptor alone: nothing is sent
                 return True
             self._parser.receive_data(rest)
         if self._has_place:
             neighbours.keep(slot)
         return False
 
+    def _is_passed_on(self, request: Request, out: list[bytes]) -> bool:
+        """Give what would open a session to a worker that serves, as this one no longer does."""
+        neighbours = self._shared.neighbours
+        session_id = self._shared.app.session_id_of(request)
+        if neighbours is None or session_id is not None or out or not self._can_be_given():
+            return False
+        rest = self._parser.take_rest()
+        descriptor = self._transport.get_extra_info("socket").fileno()
+        if neighbours.pass_on(descriptor, request.to_bytes() + rest):
+            self.abort()
+            return True
+        self._parser.receive_data(rest)
+        return False
+
+    def _can_be_given(self) -> bool:
+        # What TLS knows of a connection cannot be handed over, nor can replies that wait to be sent.
+        transport = self._transport
+        return not (transport.get_write_buffer_size() or transport.get_extra_info("ssl_object"))
+
     def _upgrade(self, request: Request, out: list[bytes]) -> None:
         shared = self._shared
         websocket = WebSocketConnection(shared, self._transport)
-        socket = None if shared.draining else shared.app.open_socket(shared.context, request.path, websocket)
+        # Where workers are replaced, a client is to come again and not to give up: it is told 1001.
+        is_refused = shared.draining and (shared.neighbours is None or not shared.neighbours.others_serve)
+        socket = None if is_refused else shared.app.open_socket(shared.context, request.path, websocket)
         if socket is None:
-            status = 503 if shared.draining else 403
+            status = 503 if is_refused else 403
             out.append(serialize_response(status, _TEXT, b"", keep_alive=False, date=shared.date))
             self._closing = True
             return
@@ -631,6 +651,8 @@ class HttpConnection(asyncio.Protocol):
         if not self._switch(request, out, websocket, socket, fields, has_place):
             self._has_place = has_place
             self._closing = True
+        elif shared.draining:
+            websocket.drain()
 
     def _switch(
         self,
@@ -674,7 +696,7 @@ class HttpConnection(asyncio.Protocol):
             self._time_out("the request's head took too long")
         elif phase is Phase.BODY and waited > config.body_timeout_s:
             self._time_out("the request's body took too long")
-        elif phase is Phase.IDLE and waited > config.keep_alive_s:
+        elif phase is Phase.IDLE and waited > (_FAREWELL_S if self._shared.draining else config.keep_alive_s):
             self._close()
 
     def _time_out(self, reason: str) -> None:
@@ -682,9 +704,19 @@ class HttpConnection(asyncio.Protocol):
         self._close()
 
     def drain(self) -> None:
-        """Close once the running request is answered."""
-        if not self._busy and self._parser.phase is Phase.IDLE:
-            self._close()
+        """Close once the running request is answered; where none runs, give it to a worker that serves."""
+        if self._busy or self._is_behind or self._parser.phase is not Phase.IDLE:
+            return
+        neighbours = self._shared.neighbours
+        if neighbours is not None and not self._closing and neighbours.others_serve:
+            # Its first request may be under way: closing would lose it.
+            if not self._can_be_given():
+                self._since = self._shared.loop.time()  # `check_time` closes it in a moment
+                return
+            if neighbours.pass_on(self._transport.get_extra_info("socket").fileno()):
+                self.abort()
+                return
+        self._close()
 
     def abort(self) -> None:
         """Close without further ado."""
