@@ -57,7 +57,17 @@ from openenv.validation import (
     Run,
 )
 
-__all__ = ["Schema", "dump_observation", "dump_state", "infer_types", "jsonable", "schema_of"]
+__all__ = [
+    "DumpedObservation",
+    "Schema",
+    "dump_observation",
+    "dump_observations_with",
+    "dump_state",
+    "infer_types",
+    "jsonable",
+    "own_dump_of_observation",
+    "schema_of",
+]
 
 DumpedObservation = tuple[dict[str, Any], Any, Any, dict[str, Any] | None]
 Types = tuple[Any | None, Any | None, Any | None]
@@ -275,6 +285,8 @@ def _fail(error: Exception, value: Any) -> None:
 _PLAIN_TYPES = frozenset((str, int, float, bool, type(None)))
 _DUMPERS: dict[type, Callable[[Any], Any]] = {}
 _OBSERVATION_DUMPERS: dict[type, Callable[[Any], DumpedObservation]] = {}
+_OWN_DUMPERS: dict[type, Callable[[Any], DumpedObservation]] = {}
+_authors_dump: list[Callable[[Any], DumpedObservation]] = []
 _STATE_DUMPERS: dict[type, Callable[[Any], dict[str, Any]]] = {}
 
 
@@ -401,8 +413,27 @@ def dump_observation(obj: Any) -> DumpedObservation:
     """
     dumper = _OBSERVATION_DUMPERS.get(obj.__class__)
     if dumper is None:
-        dumper = _OBSERVATION_DUMPERS[obj.__class__] = _observation_dumper_of(obj.__class__)
+        dumper = _authors_dump[0] if _authors_dump else _observation_dumper_of(obj.__class__)
+        _OBSERVATION_DUMPERS[obj.__class__] = dumper
     return dumper(obj)
+
+
+def own_dump_of_observation(obj: Any) -> DumpedObservation:
+    """:func:`dump_observation` as it is where no author has a say in it."""
+    dumper = _OWN_DUMPERS.get(obj.__class__)
+    if dumper is None:
+        dumper = _OWN_DUMPERS[obj.__class__] = _observation_dumper_of(obj.__class__)
+    return dumper(obj)
+
+
+def dump_observations_with(dump: Callable[[Any], DumpedObservation] | None) -> None:
+    """Have the observations of this process taken apart by an author's function, before the first is.
+
+    Args:
+        dump: In place of :func:`dump_observation`; None undoes it.
+    """
+    _authors_dump[:] = [] if dump is None else [dump]
+    _OBSERVATION_DUMPERS.clear()
 
 
 _APART = frozenset(("reward", "done"))
@@ -419,9 +450,10 @@ def compile_plain_observation(cls: Any, template: str) -> Callable[[Any], Any] |
 
     Returns:
         The function; None for classes that need more than that: no dataclass, one that lacks
-        ``reward``, ``done`` or ``metadata``, or one with a ``truncated`` to be looked at.
+        ``reward``, ``done`` or ``metadata``, or one with a ``truncated`` to be looked at; and where an
+        author takes observations apart.
     """
-    if not dataclasses.is_dataclass(cls) or not isinstance(cls, type):
+    if _authors_dump or not dataclasses.is_dataclass(cls) or not isinstance(cls, type):
         return None
     names = {f.name for f in dataclasses.fields(cls)}
     if not names >= _PLAIN or "truncated" in names or getattr(cls, "__extra__", None) == "allow":

@@ -140,6 +140,10 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("client.client", "threads"): "asks which thread it is on, so that a client is used one way",
     ("tools", "except Exception"): "what a tool raises is a result of the call, wherever it is called",
     ("mcp", "except Exception"): "what a tool raises is an observation, in a server or without one",
+    (
+        "core.env_server.page",
+        "threads",
+    ): "the environment of an author's page is bound to one thread, and is no session of the server's",
     ("mcp", "threads"): "a plain step on a running loop needs a loop of its own, on its own thread",
     (
         "client.sync",

@@ -101,8 +101,13 @@ class App:
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and name not in _OWN_NAMES and name in fastapi_names():
             setattr(self.ensure_delegate().inner, name, value)
-        else:
-            object.__setattr__(self, name, value)
+            if not hasattr(type(self), name):
+                return
+        object.__setattr__(self, name, value)
+
+    def openapi(self) -> Any:
+        """The OpenAPI document, as FastAPI's applications give theirs; authors replace this by assignment."""
+        return self.ensure_delegate().openapi()
 
     def ensure_delegate(self, inner: Any = None) -> Part:
         """The author's part, made now if there is none: of `inner`, a FastAPI application, if given."""

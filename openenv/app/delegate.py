@@ -26,10 +26,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from openenv.app import asgi
 from openenv.app.context import Response
+from openenv.app.openapi import document
 from openenv.app.router import Route, Router
 from openenv.codec import decode, encode
 from openenv.errors import AuthorError
 from openenv.protocol.http11 import Request
+from openenv.schema import jsonable
 
 if TYPE_CHECKING:
     from openenv.app.app import App
@@ -38,12 +40,16 @@ __all__ = ["Delegate", "Part", "app_behind", "fastapi_names"]
 
 _SOCKETS = ("/ws", "/mcp")
 _OPENAPI = "/openapi.json"
+_INFO = {"title": "OpenEnv Environment HTTP API", "version": "1.0.0"}
 
 
 class Part(Protocol):
     """What an app asks of its author's part."""
 
     inner: Any
+
+    def openapi(self) -> Any:
+        """The OpenAPI document."""
 
     def settle(self) -> None:
         """Look at the routes as the author left them."""
@@ -80,17 +86,12 @@ class Delegate:
         self._responses = import_module("starlette.responses")
         if inner is None:
             # Pages of its own would hide ours, which are about the environment.
-            inner = self._fastapi.FastAPI(
-                title="OpenEnv Environment HTTP API",
-                version="1.0.0",
-                docs_url=None,
-                redoc_url=None,
-                openapi_url=None,
-            )
+            inner = self._fastapi.FastAPI(docs_url=None, redoc_url=None, openapi_url=None, **_INFO)
             self._not_found = inner.router.default
             inner.router.default = self._otherwise
         self.inner = inner
         self._add_routes()
+        inner.openapi = self.openapi
         self._handlers = dict(inner.exception_handlers)
 
     def _add_routes(self) -> None:
@@ -158,14 +159,27 @@ class Delegate:
                     return
         await self._not_found(scope, receive, send)
 
+    def openapi(self) -> dict[str, Any]:
+        """FastAPI's document of the author's routes, and among its paths those of ours that he left."""
+        inner = self.inner
+        if inner.openapi_schema is None:
+            authors = type(inner).openapi(inner)
+            rows = [row for row in self._rows if row.public and self._is_ours(row.method, row.path)]
+            mine = decode(encode(document(self._app.definition, rows), jsonable))
+            _add(authors, mine, "paths")
+            _add(authors, mine, "components")
+        schema: dict[str, Any] = inner.openapi_schema
+        return schema
+
     def _with_authors_paths(self, body: bytes) -> bytes:
-        document = decode(body)
+        whole = decode(body)
         authors = self.inner.openapi()
-        for key in ("paths", "components"):
-            for name, value in authors.get(key, {}).items():
-                mine = document.setdefault(key, {}).setdefault(name, {})
-                document[key][name] = {**value, **mine}
-        return encode(document)
+        whole["paths"] = authors.get("paths", {})
+        _add(whole, authors, "components")
+        whole["info"] |= {
+            key: value for key, value in authors.get("info", {}).items() if value != _INFO.get(key)
+        }
+        return encode(whole)
 
     # Who answers what
 
@@ -210,6 +224,13 @@ class Delegate:
     def takes_socket(self, path: str) -> bool:
         """Whether a WebSocket is for the author's part."""
         return path not in self._native_sockets
+
+
+def _add(whole: dict[str, Any], part: dict[str, Any], key: str) -> None:
+    """Add what a document says under a key to another's, whose own words count."""
+    there = whole.get(key, {})
+    names = [*part.get(key, {}), *(name for name in there if name not in part.get(key, {}))]
+    whole[key] = {name: {**part.get(key, {}).get(name, {}), **there.get(name, {})} for name in names}
 
 
 @cache

@@ -26,6 +26,10 @@ class _Everything:
     def __init__(self, inner: Any) -> None:
         self.inner = inner
 
+    def openapi(self) -> Any:
+        """Its own, if it has one."""
+        return self.inner.openapi()
+
     def settle(self) -> None:
         """There is nothing of ours in it."""
 

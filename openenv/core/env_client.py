@@ -1,5 +1,6 @@
 """`EnvClient`, under the path that existing clients import it from."""
 
 from openenv.client.client import EnvClient
+from openenv.models import StepResult
 
-__all__ = ["EnvClient"]
+__all__ = ["EnvClient", "StepResult"]

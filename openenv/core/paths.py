@@ -16,9 +16,8 @@ from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
 
-__all__ = ["ABSENT", "OLD_NAME", "absent", "install", "refusal"]
+__all__ = ["ABSENT", "OLD_NAME", "install", "refusal"]
 
 OLD_NAME = "openenv_core"
 _CORE = "openenv.core"
@@ -35,7 +34,6 @@ ABSENT: dict[str, str] = {
 """Path below ``openenv.core`` -> why it is not here."""
 
 
-_NO_GRADIO = "the page at /web is this package's own, without Gradio"
 _GONE: dict[str, str] = {
     **dict.fromkeys(
         ("DockerSwarmProvider", "KubernetesProvider"), "providers here are LocalDockerProvider and UVProvider"
@@ -51,15 +49,6 @@ def refusal(module: str, name: str) -> Exception:
             f"{module} has no {name} in openenv-runtime: {_GONE[name]}; see openenv/core/README.md"
         )
     return AttributeError(f"module {module!r} has no attribute {name!r}")
-
-
-def absent(module: str, name: str) -> Any:
-    """A stand-in for a class or function of the incumbent's Gradio page: it can be named, and not called."""
-
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        raise ImportError(f"{module}.{name} is not in openenv-runtime: {_NO_GRADIO}")
-
-    return type(name, (), {"__module__": module, "__init__": __init__})
 
 
 class _Finder(MetaPathFinder):

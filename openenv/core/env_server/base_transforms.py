@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
+from openenv.core.env_server.types import Observation
 from openenv.environment import Transform
 
-__all__ = ["CompositeTransform", "NullTransform"]
+__all__ = ["CompositeTransform", "NullTransform", "Observation", "Transform"]
 
 
 class CompositeTransform(Transform[Any]):

@@ -2,9 +2,23 @@
 
 from typing import Any, Protocol, TypedDict
 
+from openenv.core.env_server.types import Action, EnvironmentMetadata, Observation, State
 from openenv.environment import ActT, Environment, ObsT, StateT, TaskProvider, Transform
 
-__all__ = ["ActT", "Environment", "Message", "ModelTokenizer", "ObsT", "StateT", "TaskProvider", "Transform"]
+__all__ = [
+    "ActT",
+    "Action",
+    "Environment",
+    "EnvironmentMetadata",
+    "Message",
+    "ModelTokenizer",
+    "ObsT",
+    "Observation",
+    "State",
+    "StateT",
+    "TaskProvider",
+    "Transform",
+]
 
 
 class Message(TypedDict):

@@ -2,6 +2,8 @@
 
 from openenv.core.env_server.types import (
     RESERVED_TOOL_NAMES,
+    Action,
+    BaseMessage,
     CallToolAction,
     CallToolObservation,
     JsonRpcError,
@@ -11,6 +13,7 @@ from openenv.core.env_server.types import (
     ListToolsAction,
     ListToolsObservation,
     McpMethod,
+    Observation,
     Tool,
     ToolError,
     ToolErrorType,
@@ -20,6 +23,8 @@ from openenv.core.env_server.types import (
 
 __all__ = [
     "RESERVED_TOOL_NAMES",
+    "Action",
+    "BaseMessage",
     "CallToolAction",
     "CallToolObservation",
     "JsonRpcError",
@@ -29,6 +34,7 @@ __all__ = [
     "ListToolsAction",
     "ListToolsObservation",
     "McpMethod",
+    "Observation",
     "Tool",
     "ToolError",
     "ToolErrorType",

@@ -4,10 +4,19 @@ import json
 from contextlib import suppress
 from typing import Any
 
+from openenv.core.env_server.types import Action, CallToolAction, ListToolsAction, Observation
 from openenv.mcp import action_schema_of
-from openenv.schema import dump_observation
+from openenv.schema import own_dump_of_observation
 
-__all__ = ["deserialize_action", "deserialize_action_with_preprocessing", "serialize_observation"]
+__all__ = [
+    "Action",
+    "CallToolAction",
+    "ListToolsAction",
+    "Observation",
+    "deserialize_action",
+    "deserialize_action_with_preprocessing",
+    "serialize_observation",
+]
 
 
 def deserialize_action(action_data: dict[str, Any], action_cls: type) -> Any:
@@ -27,10 +36,8 @@ def deserialize_action(action_data: dict[str, Any], action_cls: type) -> Any:
 
 
 def _tool_action_of(action_data: dict[str, Any], action_cls: type) -> Any:
-    from openenv.core.env_server import types
-
-    known = {"list_tools": types.ListToolsAction, "call_tool": types.CallToolAction}
-    if action_cls is types.Action or action_cls in known.values():
+    known = {"list_tools": ListToolsAction, "call_tool": CallToolAction}
+    if action_cls is Action or action_cls in known.values():
         return known.get(action_data.get("type", ""))
     return None
 
@@ -57,7 +64,7 @@ def deserialize_action_with_preprocessing(action_data: dict[str, Any], action_cl
 
 def serialize_observation(observation: Any) -> dict[str, Any]:
     """What a reply's ``data`` holds: observation, reward and done, and metadata where it is not empty."""
-    fields, reward, done, metadata = dump_observation(observation)
+    fields, reward, done, metadata = own_dump_of_observation(observation)
     payload = {"observation": fields, "reward": reward, "done": done}
     if metadata:
         payload["metadata"] = metadata

@@ -38,6 +38,7 @@ __all__ = [
     "CodeExecResult",
     "ConcurrencyConfig",
     "EnvironmentMetadata",
+    "Field",
     "GetTaskRangeRequest",
     "GetTaskRequest",
     "HealthResponse",

@@ -1,8 +1,8 @@
 """Names of the incumbent's page at ``/web``, for applications that import them.
 
-Every application of `create_app` has its page at ``/web``, so `create_web_interface_app` is `create_app`. The
-incumbent's Gradio page and what it is made of are absent: their names can be imported, because applications
-hand them to a builder that is never called here, and raise an ImportError when they are called.
+Every application of `create_app` has its page at ``/web``, so `create_web_interface_app` is `create_app`.
+What applications build pages of their own with is here: the environment that such a page plays with, the
+fields of its actions, and a Gradio page of them where Gradio is installed.
 """
 
 from functools import partial
@@ -12,8 +12,16 @@ from typing import Any
 from openenv.app.app import create_app as create_web_interface_app
 from openenv.core.env_server.gradio_theme import OPENENV_GRADIO_CSS, OPENENV_GRADIO_THEME
 from openenv.core.env_server.gradio_ui import build_gradio_app, get_gradio_display_title
+from openenv.core.env_server.page import (
+    ActionLog,
+    EpisodeState,
+    PagePlay,
+    action_fields,
+    is_chat,
+    quick_start,
+)
 from openenv.core.env_server.types import EnvironmentMetadata
-from openenv.core.paths import absent, refusal
+from openenv.core.paths import refusal
 
 __all__ = [
     "OPENENV_GRADIO_CSS",
@@ -28,12 +36,10 @@ __all__ = [
     "load_environment_metadata",
 ]
 
-ActionLog = absent(__name__, "ActionLog")
-EpisodeState = absent(__name__, "EpisodeState")
-WebInterfaceManager = absent(__name__, "WebInterfaceManager")
-get_quick_start_markdown = absent(__name__, "get_quick_start_markdown")
-_extract_action_fields = absent(__name__, "_extract_action_fields")
-_is_chat_env = absent(__name__, "_is_chat_env")
+WebInterfaceManager = PagePlay
+get_quick_start_markdown = quick_start
+_extract_action_fields = action_fields
+_is_chat_env = is_chat
 
 _IN_IMAGES = ("/app/env/README.md", "/app/README.md")
 
@@ -53,12 +59,12 @@ def load_environment_metadata(env: Any, env_name: str | None = None) -> Any:
     return EnvironmentMetadata(
         name=env_name or name,
         description=f"{name} environment",
-        readme_content=_readme(env_name),
+        readme_content=_load_readme_from_filesystem(env_name),
         version="1.0.0",
     )
 
 
-def _readme(env_name: str | None) -> str | None:
+def _load_readme_from_filesystem(env_name: str | None) -> str | None:
     for path in (*([f"envs/{env_name}/README.md"] if env_name else []), *_IN_IMAGES):
         try:
             return Path(path).read_text("utf-8")

@@ -132,19 +132,6 @@ def test_star_imports_give_the_names() -> None:
     assert "MCPToolClient" in scope
 
 
-def test_pages_of_gradio_can_be_named_and_not_called() -> None:
-    """An application that hands them to a builder is served; one that needs them learns what is missing."""
-    from openenv.core.env_server.gradio_ui import build_gradio_app
-    from openenv.core.env_server.web_interface import WebInterfaceManager
-
-    class Custom(WebInterfaceManager):  # type: ignore[misc]
-        pass
-
-    for call in (build_gradio_app, WebInterfaceManager, Custom):
-        with pytest.raises(ImportError, match="is not in openenv-runtime: the page at /web is"):
-            call(None)
-
-
 def test_an_environments_metadata_is_loaded_for_a_page_of_the_authors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
