@@ -62,7 +62,7 @@ const short = (value) => String(Number(value.toPrecision(4)));
 
 /** Reward of each step as bars, and their sum so far as a line. */
 export function plot(steps) {
-  if (!steps.length) return hint("Rewards will be drawn here.");
+  if (steps.every(({ reward }) => (reward ?? null) === null)) return hint("Rewards will be drawn here.");
   const every = Math.ceil(steps.length / MAX_POINTS);
   const points = steps.filter((_, index) => index % every === 0 || index === steps.length - 1);
   const rewards = points.map(({ reward }) => Number(reward ?? 0));

@@ -31,7 +31,7 @@ let lastId = 0;
  * A form's controls for a schema, `$defs` included. Its element fires `input` when something was changed.
  */
 export function makeControl(schema) {
-  return new Maker(schema.$defs ?? {}).make(schema, { label: null, path: [] });
+  return new Maker(schema.$defs ?? {}).make(schema, { label: (schema.oneOf && schema.title) ?? null, path: [] });
 }
 
 const button = (text, onclick, label = null) => el("button", { type: "button", class: "small", "aria-label": label, onclick }, text);
@@ -53,9 +53,10 @@ class Maker {
     return { ...this.resolve(this.definitions[name] ?? {}), ...rest, name };
   }
 
-  /** @param place  {label, path, required}: path holds the classes that this one is inside of. */
+  /** @param place  {label, path, required, isChoice}: path holds the classes that this one is inside of. */
   make(given, place) {
-    const schema = this.resolve(given);
+    const { $defs: definitions, ...schema } = this.resolve(given);
+    if (definitions && definitions !== this.definitions) return new Maker(definitions).make(schema, place);
     if (place.label) schema.title = given.title ?? words(place.label);
     const isGroup = schema.prefixItems || schema.properties || schema.anyOf || schema.oneOf;
     if (isGroup && place.required === false && !("default" in schema)) return this.either(schema, [given], { ...place, required: true, mayLeave: true });
@@ -94,7 +95,7 @@ class Maker {
   group(schema, place, ...children) {
     const wrong = el("p", { class: "wrong", hidden: true });
     const legend = place.label ? el("legend", {}, schema.title, optional(schema, place)) : null;
-    const note = schema.description && place.label ? hint(schema.description) : null;
+    const note = schema.description && (place.label || place.isChoice) ? hint(schema.description) : null;
     const box = el(place.label ? "fieldset" : "div", { class: "group" }, legend, note, ...children, wrong);
     return { element: box, ...complaints(box, wrong) };
   }
@@ -204,7 +205,8 @@ class Maker {
       const control = this.make(property, { label: name, path: place.path, required: required.has(name) });
       controls.set(name, control);
       if (name === "metadata" && !required.has(name)) asides.push(["Metadata", control.element]);
-      else elements.push(control.element);
+      // What tells a choice from the others goes without saying, once it is chosen.
+      else if (!place.isChoice || !("const" in this.resolve(property))) elements.push(control.element);
     }
     const rest = schema.additionalProperties
       ? this.mapping({ additionalProperties: schema.additionalProperties }, { path: [], required: false })
@@ -341,7 +343,7 @@ class Maker {
     let control;
     const show = (index, path) => {
       select.value = current = index;
-      control = index < 0 ? null : this.make(choices[index], { path });
+      control = index < 0 ? null : this.make(choices[index], { path, isChoice: choices.length > 1 });
       inside.replaceChildren(...(control && open[index].type !== "null" ? [control.element] : []));
     };
     select.addEventListener("input", () => show(Number(select.value), []));

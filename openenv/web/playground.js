@@ -1,13 +1,15 @@
 // The page: one session, its forms, what it shows and what was played.
 
 import { curlFor, download, Episode, plot, pythonFor } from "./episode.js";
-import { el, FieldError, hint, makeControl } from "./forms.js";
+import { el, FieldError, hint, makeControl, same } from "./forms.js";
 import { renderMarkdown } from "./markdown.js";
 import { access, Refused, Session } from "./session.js";
 import { show, showFields } from "./show.js";
 
 const MAX_ROWS = 500; // of the history; the download has them all
 const MAX_FRAME_HEIGHT = 1600;
+const MAX_FRAMES = 20; // of a conversation; replies before that show their fields again
+const CONVERSATION = { class: "chat", role: "log", tabindex: "0", "aria-label": "Conversation" };
 const $ = (id) => document.getElementById(id);
 
 /** A form and the same as JSON. Whichever was edited last is what counts. */
@@ -91,7 +93,9 @@ let episode = new Episode();
 let viewed = null;
 let isBusy = false;
 let draws = true; // until the server says that this environment does not
-let frame = null;
+let frames = []; // with the author's HTML: one beside a form, one for each reply of a conversation
+let takesTools = false; // the actions are calls of tools, which only the environment itself can list
+let tools = null;
 
 async function load() {
   const answer = async (path) => {
@@ -113,10 +117,12 @@ async function load() {
   options = new Composer(about.reset, $("reset-fields"), "Reset parameters");
   const names = Object.keys(schemas.action.properties ?? {}).filter((name) => name !== "metadata");
   const only = names.length === 1 ? schemas.action.properties[names[0]] : {};
+  takesTools = !names.length || /^(call_tool|list_tools)$/.test(schemas.action.properties.type?.const);
   isChat = only.type === "string" && !only.enum && !only.format && !only.contentEncoding;
   if (isChat) {
     $("watch-title").textContent = "Conversation";
     $("step").textContent = "Send";
+    for (const [name, value] of Object.entries(CONVERSATION)) $("shown").setAttribute(name, value);
   } else {
     // What is shown and what can be done stand side by side; a conversation has its field below it.
     $("side").prepend($("act"));
@@ -223,9 +229,13 @@ async function reset() {
   if (!reply) return;
   episode = new Episode();
   $("history").replaceChildren();
-  if (isChat) $("shown").replaceChildren();
+  if (isChat) {
+    $("shown").replaceChildren();
+    frames = [];
+  }
   await played(episode.add(message, reply));
   if (isChat) action.set({});
+  if (takesTools) await listTools();
   $("fields").querySelector("input, textarea, select")?.focus();
 }
 
@@ -236,6 +246,21 @@ async function step(data) {
   if (!reply) return;
   await played(episode.add(message, reply));
   if (isChat) action.set({});
+}
+
+/** Make the form one of the tools that there are after a reset, with the arguments of each. */
+async function listTools() {
+  const reply = await ask('{"type":"mcp","data":{"jsonrpc":"2.0","id":1,"method":"tools/list"}}', "tools/list");
+  const { result } = reply ? JSON.parse(reply).data : {};
+  if (!result?.tools.length || same(result.tools, tools)) return;
+  tools = result.tools;
+  const choices = tools.map(({ name, description, inputSchema }) => {
+    const properties = { type: { const: "call_tool" }, tool_name: { const: name }, arguments: inputSchema };
+    return { type: "object", title: name, description, properties, required: Object.keys(properties) };
+  });
+  const list = { type: "object", title: "list_tools", properties: { type: { const: "list_tools" } }, required: ["type"] };
+  $("fields").replaceChildren();
+  action = new Composer({ title: "Tool", oneOf: [...choices, list] }, $("fields"), "Action");
 }
 
 async function readState() {
@@ -261,6 +286,7 @@ async function played(turn) {
   busy("render_web");
   try {
     turn.drawn = JSON.parse(await session.ask(`{"type":"web","data":${data}}`, "render_web or web_actions")).data;
+    if (isChat) drawInBubble(turn);
     if (viewed === turn) view(turn);
     offer(turn.drawn.actions);
   } catch (error) {
@@ -304,6 +330,7 @@ function addRow(turn) {
 
 /** An action in one line. */
 function briefly(action) {
+  if (action.type === "call_tool") return `${action.tool_name}(${briefly(action.arguments ?? {})})`;
   const values = Object.values(action);
   if (values.length === 1 && typeof values[0] === "string") return values[0];
   return JSON.stringify(action).slice(1, -1).replace(/"(\w+)":/g, "$1: ").replaceAll(",", ", ");
@@ -313,13 +340,14 @@ function briefly(action) {
 function say(turn) {
   if (turn.kind === "step") {
     const [text] = Object.values(turn.action);
-    $("shown").append(el("div", { class: "bubble mine" }, el("p", { class: "text" }, String(text ?? ""))));
+    const isCode = $("fields").querySelector(".large");
+    $("shown").append(el("div", { class: "bubble mine" }, el(isCode ? "code" : "p", { class: "text" }, String(text ?? ""))));
   }
   const filled = Object.entries(turn.observation).filter(([name, value]) => name !== "metadata" && value);
   const texts = filled.filter(([, value]) => typeof value === "string");
-  const body = texts.length === 1 && filled.length <= 2 ? show(texts[0][1], texts[0][0]) : showFields(turn.observation);
+  turn.body = texts.length === 1 && filled.length <= 2 ? show(texts[0][1], texts[0][0]) : showFields(turn.observation);
   const reward = turn.kind === "step" ? hint(`reward ${numeral(turn.reward)}${turn.done ? ", done" : ""}`) : null;
-  turn.bubble = el("div", { class: "bubble" }, body, reward);
+  turn.bubble = el("div", { class: "bubble" }, turn.body, reward);
   $("shown").append(turn.bubble);
 }
 
@@ -332,29 +360,44 @@ function view(turn) {
   else $("shown").replaceChildren(showFields(turn.observation));
   $("raw-observation").hidden = false;
   $("raw-observation").querySelector("pre").textContent = JSON.stringify(JSON.parse(turn.reply).data, null, 2);
-  const html = turn.drawn?.html;
+  const html = isChat ? null : turn.drawn?.html;
   const isDrawn = typeof html === "string";
   $("drawn").hidden = !isDrawn;
-  $("shown").hidden = isDrawn && !isChat;
-  if (isDrawn) drawInFrame(html);
+  $("shown").hidden = isDrawn;
+  if (isDrawn) drawBeside(html);
 }
 
-/** The author's HTML, in a document that can reach nothing: see `frame.html`. */
-function drawInFrame(html) {
-  if (frame) {
-    frame.html = html;
-    frame.element.contentWindow.postMessage({ html }, "*");
-    return;
+/** The author's HTML in place of what was observed. */
+function drawBeside(html) {
+  if (frames.length) {
+    frames[0].html = html;
+    frames[0].element.contentWindow.postMessage({ html }, "*");
+  } else $("drawn").replaceChildren(addFrame(html));
+}
+
+/** The author's HTML as a reply. */
+function drawInBubble({ body, drawn: { html } }) {
+  if (typeof html !== "string") return;
+  body.replaceWith(addFrame(html, body));
+  if (frames.length > MAX_FRAMES) {
+    const { element, body: old } = frames.shift();
+    element.replaceWith(old);
   }
+}
+
+/** A document that can reach nothing: see `frame.html`. */
+function addFrame(html, body) {
   const element = el("iframe", { src: "web/frame", sandbox: "allow-scripts", title: "Drawn by the environment" });
-  frame = { element, html };
-  $("drawn").replaceChildren(element);
+  frames.push({ element, html, body });
+  return element;
 }
 
 addEventListener("message", ({ source, data }) => {
-  if (!frame || source !== frame.element.contentWindow) return;
+  const frame = frames.find(({ element }) => element.contentWindow === source);
+  if (!frame) return;
   if (data.ready) source.postMessage({ html: frame.html }, "*");
   if (data.height > 0) frame.element.style.height = `${Math.min(data.height, MAX_FRAME_HEIGHT)}px`;
+  if (isChat) viewed.bubble.scrollIntoView({ block: "nearest" });
 });
 
 /** Buttons for the actions that the environment offers. */

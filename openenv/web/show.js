@@ -142,6 +142,8 @@ function table(head, rows, n) {
 }
 
 function cell(value) {
-  const text = value === undefined || value === null ? "" : typeof value === "string" ? value : JSON.stringify(value);
-  return el("td", { class: typeof value === "number" ? "number" : null }, text.length > 500 ? `${text.slice(0, 500)} …` : text);
+  const isPlain = isScalar(value ?? null);
+  const text = isPlain ? String(value ?? "") : JSON.stringify(value);
+  const shown = text.length > 500 ? `${text.slice(0, 500)} …` : text;
+  return el("td", { class: typeof value === "number" ? "number" : null }, isPlain ? shown : el("code", {}, shown));
 }

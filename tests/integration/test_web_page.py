@@ -9,64 +9,129 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from statistics import median
+from threading import Event
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
 
 from openenv.app.routes.assets import read
 from tests.support.browser import chromium, run_script
-from tests.support.peers import ROOT
-from tests.support.server import serve, serve_uvicorn
+from tests.support.peers import ROOT, PeerMissingError, install
+from tests.support.server import Server, serve, serve_uvicorn
 
 GAMES = "tests.integration.browser.games"
 WEIGHT_BYTES = 60 * 1024
-FIRST_PAINT_MS = 3000.0  # 300 ms is what is wanted of a quiet machine; the figure is printed
+FIRST_PAINT_MS = 300.0
+"""Of the page, in the median; on a machine where a page of one line takes long as well, that and
+`FURTHER_PAINT_MS`, or twice that."""
+FURTHER_PAINT_MS = 150.0
+
+T = TypeVar("T")
+
+# (scenario, label, target, environment variables)
+PLAN: list[tuple[str, str, str, dict[str, str]]] = [
+    ("weight", "weight", "examples/echo_env", {}),
+    ("form", "form", f"{GAMES}:Noughts", {}),
+    ("types", "types", f"{GAMES}:Mirror", {}),
+    ("keyboard", "keyboard", "examples/echo_env", {}),
+    ("coding", "coding", "examples/coding_env", {"SANDBOX": "none"}),
+    (
+        *("textarena", "textarena", "examples/textarena_env"),
+        {"TEXTARENA_ENV_ID": "TicTacToe-v0", "TEXTARENA_NUM_PLAYERS": "2"},
+    ),
+    ("tools", "tools", f"{GAMES}:Shop", {}),
+    ("tabs", "tabs", f"{GAMES}:Noughts", {}),
+    ("capacity", "capacity", f"{GAMES}:Mirror", {}),
+    ("lost", "lost", f"{GAMES}:Noughts", {}),
+    ("drained", "drained", f"{GAMES}:Noughts", {}),
+    ("broken", "broken", f"{GAMES}:Broken", {}),
+    ("drawn", "drawn", f"{GAMES}:DrawnNoughts", {}),
+    ("prefix", "prefix", f"{GAMES}:Noughts", {}),
+    ("token", "token", f"{GAMES}:DrawnNoughts", {"OPENENV_TOKEN": "s3cret+/~?"}),
+    ("brief", "production", f"{GAMES}:Noughts", {"OPENENV_MODE": "production"}),
+    ("brief", "asgi", f"{GAMES}:noughts", {}),
+]
+
+
+def textarena() -> Path | None:
+    """An interpreter with TextArena; None where it cannot be had, which is a failure under CI."""
+    try:
+        return install("textarena")
+    except PeerMissingError as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error), pytrace=False)
+        return None
+
+
+@contextmanager
+def together(contexts: Sequence[AbstractContextManager[T]]) -> Iterator[list[T]]:
+    """Enter several contexts at once and leave them at once.
+
+    The thread that entered one lives until it is left: a server ends with the thread that started it.
+    """
+    leave = Event()
+
+    def hold(context: AbstractContextManager[T], entered: Future[T]) -> None:
+        try:
+            with context as value:
+                entered.set_result(value)
+                leave.wait()
+        except BaseException as error:
+            if entered.done():
+                raise
+            entered.set_exception(error)
+
+    with ThreadPoolExecutor(len(contexts)) as pool:
+        futures: list[Future[T]] = [Future() for _ in contexts]
+        held = [pool.submit(hold, context, each) for context, each in zip(contexts, futures, strict=True)]
+        try:
+            yield [each.result() for each in futures]
+        finally:
+            leave.set()
+    for each in held:
+        each.result()
 
 
 @pytest.fixture(scope="module")
 def play(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What was seen, by scenario; the servers are still there."""
     chromium()
-    # (scenario, label, target, environment variables): one server each, so that some may be killed.
-    servers = [
-        ("weight", "weight", "examples/echo_env", {}),
-        ("keyboard", "keyboard", "examples/echo_env", {}),
-        ("form", "form", f"{GAMES}:Noughts", {}),
-        ("types", "types", f"{GAMES}:Mirror", {}),
-        ("tabs", "tabs", f"{GAMES}:Noughts", {}),
-        ("capacity", "capacity", f"{GAMES}:Mirror", {}),
-        ("lost", "lost", f"{GAMES}:Noughts", {}),
-        ("drained", "drained", f"{GAMES}:Noughts", {}),
-        ("broken", "broken", f"{GAMES}:Broken", {}),
-        ("drawn", "drawn", f"{GAMES}:DrawnNoughts", {}),
-        ("prefix", "prefix", f"{GAMES}:Noughts", {}),
-        ("token", "token", f"{GAMES}:DrawnNoughts", {"OPENENV_TOKEN": "s3cret+/~?"}),
-        ("brief", "production", f"{GAMES}:Noughts", {"OPENENV_MODE": "production"}),
-    ]
-    with ExitStack() as stack:
-        plan: list[list[Any]] = []
-        running: dict[tuple[str, str], Any] = {}
-        for scenario, label, target, env in servers:
-            # Those that nothing happens to are shared.
-            key = (target, label if scenario in ("capacity", "lost", "drained") or env else "")
-            if key not in running:
-                running[key] = stack.enter_context(serve(target, env=env))
-            plan.append([scenario, running[key].url, running[key].process.pid, label])
-        asgi = stack.enter_context(serve_uvicorn(f"{GAMES}:noughts"))
-        plan.append(["brief", asgi.url, asgi.process.pid, "asgi"])
-        folder = tmp_path_factory.mktemp("web")
-        seen = run_script("playground.mjs", folder, json.dumps(plan))
-        for _, url, _, label in plan:
+    python = textarena()
+    plan = [row for row in PLAN if row[0] != "textarena" or python is not None]
+    # Those that nothing happens to are shared.
+    own = ("capacity", "lost", "drained")
+    keys = [(target, label if scenario in own or env else "") for scenario, label, target, env in plan]
+    starts: dict[tuple[str, str], AbstractContextManager[Server]] = {}
+    for key, (scenario, label, target, env) in zip(keys, plan, strict=True):
+        if label == "asgi":
+            starts[key] = serve_uvicorn(target)
+        elif key not in starts:
+            starts[key] = serve(target, env=env, python=python if scenario == "textarena" else None)
+    # Screenshots are for people: OPENENV_SCREENSHOTS names a folder to keep them in.
+    folder = Path(os.environ.get("OPENENV_SCREENSHOTS") or tmp_path_factory.mktemp("web"))
+    with together(list(starts.values())) as servers:
+        running = dict(zip(starts, servers, strict=True))
+        given = [
+            [scenario, running[key].url, running[key].process.pid, label]
+            for key, (scenario, label, _, _) in zip(keys, plan, strict=True)
+        ]
+        seen = run_script("playground.mjs", folder, json.dumps(given))
+        for _, url, _, label in given:
             seen[label]["url"] = url
+        print("\nseconds:", {label: round(each["seconds"], 1) for label, each in seen.items()})
         yield seen
 
 
 def saw(play: dict[str, Any], label: str) -> dict[str, Any]:
     """What a scenario saw; fails with the browser's words if it did not reach its end."""
+    if label not in play:
+        pytest.skip("TextArena cannot be installed here")
     seen: dict[str, Any] = play[label]
     assert "failure" not in seen, seen["failure"]
     return seen
@@ -102,7 +167,7 @@ def test_rewards_are_drawn_and_summed(play: dict[str, Any]) -> None:
     assert seen["total"] == "8.5"
 
 
-@pytest.mark.parametrize("label", ["keyboard", "form", "lost"])
+@pytest.mark.parametrize("label", ["keyboard", "form", "coding", "textarena", "tools", "lost"])
 def test_what_is_downloaded_is_what_was_played(play: dict[str, Any], label: str) -> None:
     """Each reset and step with its reply, exactly as they went over the wire, refused ones left out."""
     seen = saw(play, label)
@@ -113,10 +178,6 @@ def test_what_is_downloaded_is_what_was_played(play: dict[str, Any], label: str)
     sent = [json.loads(text) for text in seen["sent"]]
     asked = [message for message in sent if message["type"] in ("reset", "step")]
     assert all(line["request"] in asked for line in downloaded)
-    for line in downloaded:
-        kind = line["request"]["type"]
-        assert line["request"] == asked[asked.index(line["request"])]
-        assert kind in ("reset", "step")
     # The numbers are those that came, to the last digit.
     assert all(text in seen["download"]["text"] for text in replies)
 
@@ -159,6 +220,44 @@ def test_the_curl_snippet_plays_the_same(play: dict[str, Any]) -> None:
     answers = [json.loads(line) for line in done.stdout.splitlines() if line]
     replies = [line["reply"]["data"]["observation"] for line in lines_of(seen["download"])]
     assert [answer["observation"] for answer in answers] == replies
+
+
+def test_code_is_played_by_keyboard_and_by_form(play: dict[str, Any]) -> None:
+    """Of several lines; what it wrote is shown, and the reward of each run drawn."""
+    seen = saw(play, "coding")
+    assert [json.loads(text)["data"]["code"] for text in seen["sent"] if '"step"' in text] == [
+        "total = 0\nfor n in range(5):\n    total += n\nprint('total', total)",
+        "print('<b>twice</b>', total * 2)\ntotal / 0",
+    ]
+    assert seen["drawn"][1].split() == ["total", "10", "exit", "code", "0"]
+    assert seen["drawn"][2].startswith("<b>twice</b> 20\n")
+    assert "ZeroDivisionError" in seen["drawn"][2]
+    assert seen["bars"] == [False, True]
+    assert seen["plot"] == "Reward over 2 steps; return 0"
+
+
+def test_a_game_of_textarena_is_played(play: dict[str, Any]) -> None:
+    """Noughts and crosses for two to its end, by keyboard and by button, with the board drawn."""
+    seen = saw(play, "textarena")
+    assert seen["mine"] == ["[0]", "[3]", "[1]", "[4]", "[2]"]
+    assert seen["over"] == "Step 5: reward 1, return 1. The episode is over: Reset begins another."
+    assert "Game over" in seen["drawn"]
+    assert seen["plot"] == "Reward over 5 steps; return 1"
+
+
+def test_tools_have_a_form_each(play: dict[str, Any]) -> None:
+    """Of their arguments; those that there are after a reset."""
+    seen = saw(play, "tools")
+    assert seen["tools"] == ["price", "opening_hours", "list_tools"]
+    assert seen["told"].startswith("What something costs.")
+    sent = [json.loads(text) for text in seen["sent"]]
+    assert [message["data"] for message in sent if message["type"] == "step"] == [
+        {"type": "call_tool", "tool_name": "price", "arguments": {"item": "pear", "pieces": 3}},
+        {"type": "call_tool", "tool_name": "opening_hours", "arguments": {}},
+        {"type": "list_tools"},
+    ]
+    assert "2.25" in seen["shown"]
+    assert seen["history"][1:3] == ['price(item: "pear", pieces: 3)', "opening_hours()"]
 
 
 def test_a_game_is_played_by_its_form(play: dict[str, Any]) -> None:
@@ -406,20 +505,26 @@ def test_axe_finds_nothing(play: dict[str, Any]) -> None:
     assert {key: rules for key, rules in found.items() if rules} == {}
 
 
-def test_the_page_is_light_and_soon_there(play: dict[str, Any], record_property: Any) -> None:
-    """At most 60 KB, uncompressed; the first paint soon."""
+def test_the_page_is_light(play: dict[str, Any], record_property: Any) -> None:
+    """At most 60 KB, uncompressed."""
     seen = saw(play, "weight")
     data = ("/web/about.json", "/schema", "/metadata")
     parts = {path: size for path, size in seen["parts"] if path not in data}
     frame = len(read("frame.html"))  # only asked for where the author draws
     weight = sum(parts.values()) + frame
     record_property("weight_bytes", weight)
-    print(
-        f"\n/web: {weight} bytes in {len(parts)} requests, {len(data)} requests for data;"
-        f" first paints {seen['paints']} ms"
-    )
+    print(f"\n/web: {weight} bytes in {len(parts)} requests, {len(data)} requests for data")
     assert weight <= WEIGHT_BYTES, parts
-    assert min(seen["paints"]) < FIRST_PAINT_MS, seen["paints"]
+
+
+def test_the_page_is_painted_soon(play: dict[str, Any], record_property: Any) -> None:
+    """From its HTML alone: hardly later than a page of one line, in the same browser and the same run."""
+    seen = saw(play, "weight")
+    ours, bare = median(seen["paints"]), median(seen["bare"])
+    record_property("first_paint_ms", ours)
+    shown = [[round(each) for each in paints] for paints in (seen["paints"], seen["bare"])]
+    print(f"\n/web: first painted after {ours:.0f} ms {shown[0]}, a bare page after {bare:.0f} ms {shown[1]}")
+    assert ours <= max(FIRST_PAINT_MS, bare + FURTHER_PAINT_MS, 2 * bare)
 
 
 def test_the_pictures_of_the_readme_are_small() -> None:

@@ -36,6 +36,8 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
         *("fastapi", "fastmcp==3.4.10", "mcp==1.30.0", "uvicorn", "httpx"),
         *("orjson", "uvloop", "websockets"),
     ),
+    # As `examples/textarena_env` takes it, with what our own server needs.
+    "textarena": ("textarena==0.7.4", "orjson", "uvloop", "websockets"),
     # The oldest that `openenv-runtime[hub]` takes, with what our own command line needs.
     "huggingface-hub-0.34.0": ("huggingface_hub==0.34.0", "orjson", "uvloop", "websockets"),
 }

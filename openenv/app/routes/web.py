@@ -8,9 +8,7 @@ All locations are relative, so that the page works behind any path prefix.
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import hashlib
 import inspect
 import re
 import sys
@@ -21,7 +19,15 @@ from typing import Any
 
 from openenv.app.context import Context, Respond, Response, json_response
 from openenv.app.router import Route
-from openenv.app.routes.assets import EMBEDDERS, TYPES, asset, read, respond_with
+from openenv.app.routes.assets import (
+    EMBEDDERS,
+    PAGE_POLICY,
+    TYPES,
+    asset,
+    hash_source,
+    read,
+    respond_with,
+)
 from openenv.protocol.http11 import Request
 from openenv.schema import Schema
 from openenv.session.runner import environment_class, reset_function
@@ -30,6 +36,22 @@ __all__ = ["ROUTES", "reset_schema"]
 
 _README_BYTES = 200_000
 _SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+_STYLE_LINK = b'<link rel="stylesheet" href="web/playground.css">'
+
+
+def playground(context: Context, request: Request, respond: Respond) -> Response:
+    """The page. Its style is in it, by its hash, so that it can be painted before anything else has come."""
+    body, policy = styled_page()
+    return respond_with(request, body, TYPES[".html"], policy)
+
+
+@cache
+def styled_page() -> tuple[bytes, str]:
+    """The page as it is sent, and its policy."""
+    page, style = read("playground.html"), read("playground.css")
+    assert _STYLE_LINK in page, "playground.html names its style sheet"
+    policy = PAGE_POLICY.replace("style-src 'self'", f"style-src {hash_source(style)}")
+    return page.replace(_STYLE_LINK, b"<style>" + style + b"</style>"), policy
 
 
 def home(context: Context, request: Request, respond: Respond) -> Response:
@@ -70,10 +92,10 @@ def frame_policy(body: bytes) -> str:
     """The policy of that document. Author HTML may have styles of its own; it loads nothing."""
     found = _SCRIPT.search(body)
     assert found is not None, "frame.html has one script"
-    digest = base64.b64encode(hashlib.sha256(found[1]).digest()).decode()
     return (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data: blob:; "
-        f"font-src data:; base-uri 'none'; form-action 'none'; sandbox allow-scripts; {EMBEDDERS}"
+        f"default-src 'none'; script-src {hash_source(found[1])}; style-src 'unsafe-inline'; "
+        f"img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'; "
+        f"sandbox allow-scripts; {EMBEDDERS}"
     )
 
 
@@ -139,7 +161,6 @@ def readme(cls: type | None) -> str | None:
 
 
 _FILES = (
-    "playground.css",
     "playground.js",
     "session.js",
     "forms.js",
@@ -150,7 +171,7 @@ _FILES = (
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/", home, public=False, web=True),
-    Route("GET", "/web", asset("playground.html"), public=False, web=True),
+    Route("GET", "/web", playground, public=False, web=True),
     Route("GET", "/web/", slashed, public=False, web=True),
     Route("GET", "/web/about.json", about, public=False, web=True),
     Route("GET", "/web/frame", frame, public=False, web=True),

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, Literal
 from uuid import UUID
 
-from openenv import Action, Environment, Observation, State, create_app, field
+from openenv import Action, Environment, MCPEnvironment, Observation, State, create_app, field, tool
 from openenv.models import EnvironmentMetadata, Model
 
 RED, BLUE, DIM, PLAIN = "\x1b[1;31m", "\x1b[1;34m", "\x1b[90m", "\x1b[0m"
@@ -257,6 +257,35 @@ class Mirror(Environment[Everything, Seen, State]):
     def state(self) -> State:
         """Nothing of interest."""
         return State()
+
+
+class Shop(MCPEnvironment):
+    """Its actions are calls of its tools."""
+
+    SUPPORTS_CONCURRENT_SESSIONS = True
+
+    def reset(self) -> Observation:
+        """Open the shop."""
+        return Observation()
+
+    @property
+    def state(self) -> State:
+        """Nothing of interest."""
+        return State()
+
+    @tool
+    def price(self, item: Literal["apple", "pear"], pieces: int = 1) -> float:
+        """What something costs.
+
+        Args:
+            item: What it is.
+        """
+        return {"apple": 0.5, "pear": 0.75}[item] * pieces
+
+    @tool
+    def opening_hours(self) -> str:
+        """When somebody is there."""
+        return "8 to 18"
 
 
 class Broken(Mirror):

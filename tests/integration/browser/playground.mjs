@@ -1,6 +1,6 @@
 // Plays on `/web` in a headless Chromium and prints what was seen as one JSON object, by scenario.
 // Usage: node playground.mjs PACKAGES CHROMIUM FOLDER PLAN, where PLAN is [[SCENARIO, URL, PID of the server, LABEL], ...]
-// as JSON. Pictures and downloads go to FOLDER. Two scenarios run at a time, the first one on its own.
+// as JSON. Pictures and downloads go to FOLDER. Three scenarios run at a time, the first one on its own.
 import { mkdirSync, readFileSync } from "node:fs";
 import { createServer, request as ask } from "node:http";
 import { createRequire } from "node:module";
@@ -12,6 +12,9 @@ const require = createRequire(join(packages, "node_modules", "index.js"));
 const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf-8");
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+
+const TIMEOUT_MS = 60_000; // of a machine that has other things to do
+const PAINTS = 5;
 
 const text = (page, selector) => page.locator(selector).innerText();
 const waitFor = (page, selector, wanted) => page.locator(selector).filter({ hasText: wanted }).first().waitFor();
@@ -39,12 +42,35 @@ async function tabTo(page, selector) {
   throw new Error(`${selector} cannot be reached with Tab`);
 }
 
+/** When a page that has loaded was first painted, in milliseconds since the browser set out for it. */
+const painted = (page) =>
+  page.evaluate(
+    () =>
+      new Promise((resolve) =>
+        new PerformanceObserver((list) => list.getEntriesByName("first-contentful-paint").forEach((paint) => resolve(paint.startTime))).observe({
+          type: "paint",
+          buffered: true,
+        }),
+      ),
+  );
+
+/** A server of one page, until `close` is called. */
+async function serveBare() {
+  const server = createServer((request, response) => {
+    response.setHeader("content-type", "text/html");
+    response.end('<!doctype html><html lang="en"><title>Bare</title><link rel="icon" href="data:,"><p>Nothing but text.</p></html>');
+  });
+  await new Promise((done) => server.listen(0, "127.0.0.1", done));
+  const close = () => (server.closeAllConnections(), server.close());
+  return { address: `http://127.0.0.1:${server.address().port}/`, close };
+}
+
 /** What is common to the pages of one scenario; `said` collects what is seen. */
 function scenariosFor(said, url, pid, folder) {
   async function open(options = {}, address = `${url}/web`, ready = "html[data-ready]") {
     const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, ...options });
     const page = await context.newPage();
-    page.setDefaultTimeout(15000);
+    page.setDefaultTimeout(TIMEOUT_MS);
     page.on("request", (request) => said.requests.push(request.url()));
     page.on("requestfailed", (request) => {
       // What a policy has stopped was not sent.
@@ -59,9 +85,12 @@ function scenariosFor(said, url, pid, folder) {
     });
     page.on("console", (message) => message.type() === "error" && said.problems.push(message.text()));
     page.on("pageerror", (error) => said.problems.push(String(error)));
+    const arrive = async (timeout) => {
+      await page.goto(address);
+      await page.locator(ready).waitFor({ state: "attached", timeout });
+    };
     // A machine on which containers come and go changes its network, which ends what Chromium is loading.
-    await page.goto(address).catch(() => page.goto(address));
-    await page.locator(ready).waitFor({ state: "attached" });
+    await arrive(TIMEOUT_MS / 3).catch(() => ((said.problems.length = 0), arrive(TIMEOUT_MS)));
     return page;
   }
 
@@ -110,6 +139,83 @@ function scenariosFor(said, url, pid, folder) {
       await page.locator("#snippets summary").click();
       await written(page, "#curl");
       await shot(page, "conversation");
+    },
+
+    /** Python, of several lines; by keyboard first, then by its form. */
+    async coding() {
+      const page = await open();
+      await tabTo(page, "#reset");
+      await page.keyboard.press("Enter");
+      await waitFor(page, "#said", "A new episode has begun");
+      // Reset has left the focus in the code, where Enter begins a line.
+      await page.keyboard.type("total = 0\nfor n in range(5):\n    total += n\nprint('total', total)");
+      await page.keyboard.press("Control+Enter");
+      await waitFor(page, "#said", "Step 1:");
+      await page.getByLabel("Code", { exact: true }).fill("print('<b>twice</b>', total * 2)\ntotal / 0");
+      await page.locator("#step").click();
+      await waitFor(page, "#said", "Step 2:");
+      said.mine = await page.locator(".bubble.mine").allInnerTexts();
+      await page.locator("#shown iframe").nth(2).waitFor();
+      const drawn = [0, 1, 2].map((n) => page.locator("#shown iframe").nth(n).contentFrame());
+      await drawn[2].locator("pre", { hasText: "ZeroDivisionError" }).waitFor();
+      said.drawn = await Promise.all(drawn.map((frame) => frame.locator("body").innerText()));
+      said.plot = await page.locator("#plot svg").getAttribute("aria-label");
+      said.bars = await page.locator("#plot rect").evaluateAll((bars) => bars.map((bar) => bar.classList.contains("minus")));
+      said.download = await save(page, () => page.locator("#download").click());
+      said.violations = await violations(page);
+      await shot(page, "coding");
+    },
+
+    /** A game of TextArena for two, both of whom are played here: by keyboard and by button in turn. */
+    async textarena() {
+      const page = await open();
+      await reset(page);
+      const field = page.getByLabel("Message", { exact: true });
+      for (const [index, cell] of [0, 3, 1, 4, 2].entries()) {
+        if (index % 2) {
+          await field.fill(`[${cell}]`);
+          await page.locator("#step").click();
+        } else {
+          await tabTo(page, "#fields .field textarea");
+          await page.keyboard.type(`[${cell}]`);
+          await page.keyboard.press("Enter");
+        }
+        await waitFor(page, "#said", `Step ${index + 1}:`);
+      }
+      said.over = await text(page, "#said");
+      said.mine = await page.locator(".bubble.mine").allInnerTexts();
+      const frame = page.locator("#shown iframe").nth(5).contentFrame();
+      await frame.locator("p", { hasText: "Game over" }).waitFor();
+      said.drawn = await frame.locator("body").innerText();
+      said.plot = await page.locator("#plot svg").getAttribute("aria-label");
+      said.download = await save(page, () => page.locator("#download").click());
+      said.violations = await violations(page);
+      await shot(page, "textarena");
+    },
+
+    /** An environment whose actions are calls of tools. */
+    async tools() {
+      const page = await open();
+      await reset(page);
+      const tool = page.getByRole("combobox", { name: "Tool", exact: true });
+      said.tools = await tool.locator("option").allInnerTexts();
+      await tool.selectOption("price");
+      said.told = await text(page, "#fields .inside");
+      await page.getByRole("radio", { name: "pear" }).check();
+      await page.getByRole("spinbutton", { name: "Pieces" }).fill("3");
+      await page.getByRole("spinbutton", { name: "Pieces" }).press("Enter");
+      await waitFor(page, "#said", "Step 1:");
+      said.shown = await text(page, "#shown");
+      await tool.selectOption("opening_hours");
+      await page.locator("#step").click();
+      await waitFor(page, "#said", "Step 2:");
+      await tool.selectOption("list_tools");
+      await page.locator("#step").click();
+      await waitFor(page, "#said", "Step 3:");
+      said.history = await page.locator("#history .said").allInnerTexts();
+      said.download = await save(page, () => page.locator("#download").click());
+      said.violations = await violations(page);
+      await shot(page, "tools");
     },
 
     /** A game by its form, with everything that can go wrong in a move. */
@@ -390,7 +496,7 @@ function scenariosFor(said, url, pid, folder) {
       said.origin = `http://127.0.0.1:${server.address().port}`;
       const context = await browser.newContext({ viewport: { width: 390, height: 800 } });
       const page = await context.newPage();
-      page.setDefaultTimeout(15000);
+      page.setDefaultTimeout(TIMEOUT_MS);
       page.on("request", (request) => said.requests.push(request.url()));
       page.on("console", (message) => message.type() === "error" && said.problems.push(message.text()));
       page.on("websocket", (socket) => said.requests.push(socket.url()));
@@ -414,19 +520,24 @@ function scenariosFor(said, url, pid, folder) {
 
     /** How heavy it is and how soon it is seen. */
     async weight() {
+      const bare = await serveBare();
       said.paints = [];
-      for (let turn = 0; turn < 12 && !said.paints.some((paint) => paint < 300); turn++) {
+      said.bare = [];
+      for (let turn = 0; turn < PAINTS; turn++) {
+        const other = await open({}, bare.address, "p");
+        said.bare.push(await painted(other));
+        await other.context().close();
         const page = await open();
-        const seen = await page.evaluate(async () => {
-          const paint = () => performance.getEntriesByName("first-contentful-paint")[0];
-          while (!paint()) await new Promise((done) => setTimeout(done, 10));
-          const parts = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
-          return { paint: paint().startTime, parts: parts.map(({ name, encodedBodySize }) => [new URL(name).pathname, encodedBodySize]) };
-        });
-        said.paints.push(seen.paint);
-        said.parts = seen.parts;
+        said.paints.push(await painted(page));
+        said.parts = await page.evaluate(() =>
+          [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")].map(
+            ({ name, encodedBodySize }) => [new URL(name).pathname, encodedBodySize],
+          ),
+        );
         await page.context().close();
       }
+      bare.close();
+      said.requests = said.requests.filter((address) => address !== bare.address);
       said.violations = await violations(await open());
     },
   };
@@ -451,6 +562,6 @@ const seen = [await run(first)];
 const work = async () => {
   while (rest.length) seen.push(await run(rest.shift()));
 };
-await Promise.all([work(), work()]);
+await Promise.all([work(), work(), work()]);
 await browser.close();
 console.log(JSON.stringify(Object.fromEntries(seen)));

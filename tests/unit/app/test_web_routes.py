@@ -39,10 +39,11 @@ def play(test: Callable[[Worker], Awaitable[None]], env: Any = envs.LoopEnv, **k
 
 
 PARTS = [route.path for route in web.ROUTES if route.path.endswith((".js", ".css"))]
+SENT = [path.removeprefix("/web/") for path in PARTS] + ["playground.css"]
 
 
 def test_the_page_has_a_policy_without_exceptions() -> None:
-    """Nothing inline, nothing from elsewhere, no cookie; Spaces may show it in a frame."""
+    """Its own style by its hash, nothing else inline or from elsewhere; Spaces may show it in a frame."""
 
     async def test(worker: Worker) -> None:
         status, headers, body = await ask(worker, "/web")
@@ -54,6 +55,10 @@ def test_the_page_has_a_policy_without_exceptions() -> None:
         assert "unsafe" not in policy
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'self' https://huggingface.co https://*.hf.space" in policy
+        styles = re.findall(rb"<style>(.*?)</style>", body, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(styles[0]).digest()).decode()
+        assert f"style-src 'sha256-{digest}';" in policy
+        assert (len(styles), body.count(b'rel="stylesheet"')) == (1, 0)
         assert b"<script>" not in body
         assert b" style=" not in body
 
@@ -83,7 +88,7 @@ def test_every_part_is_sent_again_only_if_changed(path: str) -> None:
 
 def test_every_address_in_the_page_is_relative_and_served() -> None:
     """So that it works behind any prefix."""
-    page = assets.read("playground.html").decode()
+    page = web.styled_page()[0].decode()
     addresses = re.findall(r'(?:href|src)="([^"#]+)"', page)
     served = {route.path for route in web.ROUTES} | {"/docs"}
     assert len(addresses) > 7
@@ -120,14 +125,26 @@ def test_switched_off_it_is_not_there(path: str) -> None:
 
 def test_no_part_has_a_text_over_several_lines() -> None:
     """Since indentation is left out on the way; and what is left out is only that and comments."""
-    for path in PARTS:
-        name = path.removeprefix("/web/")
+    for name in SENT:
         source = (assets.FOLDER / name).read_text()
         if name.endswith(".js"):
             code = re.sub(r"(?m)^\s*//.*$|(?s:/\*\*.*?\*/)", "", source)
             assert all(line.count("`") % 2 == 0 for line in code.splitlines() if "/" not in line), name
         kept = re.sub(r"\s", "", assets.read(name).decode())
         assert re.sub(r"\s", "", re.sub(r"(?m)^\s*//.*\n|(?s:^\s*/\*.*?\*/\n)", "", source)) == kept, name
+
+
+@pytest.mark.parametrize("name", [name for name in SENT if name.endswith(".js")])
+def test_texts_in_scripts_are_sent_as_they_are_written(name: str) -> None:
+    """Whatever spaces and signs are in them; lines with anything but plain texts are not touched."""
+    text = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
+    source = re.sub(r"(?m)^\s*//.*\n|(?s:^\s*/\*\*.*?\*/\n)", "", (assets.FOLDER / name).read_text())
+    written = [line.lstrip() for line in source.splitlines() if line.strip()]
+    sent = assets.read(name).decode().splitlines()
+    for before, after in zip(written, sent, strict=True):
+        if re.search("[/`]", before):
+            assert after == before
+        assert text.findall(after) == text.findall(before)
 
 
 def test_the_frame_for_authors_html_runs_our_script_alone() -> None:
