@@ -11,27 +11,28 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from tests.support.peers import ROOT, peers_dir
+from tests.support.peers import peers_dir
 
 DOCKER = "docker"
 _MARK = "mark.docker"
 
 
 @cache
-def group_of(path: str) -> str:
-    """What a file of tests, by its path in the repository, stays together with: mostly itself."""
-    return DOCKER if _MARK in (ROOT / path).read_text("utf-8") else path
+def group_of(path: Path) -> str:
+    """The name of what a file of tests stays together with: mostly itself."""
+    return DOCKER if _MARK in path.read_text("utf-8") else str(path)
 
 
 def scheduler(config: Any, log: Any) -> Any:
     """What hands out files one after the other, and those with Docker as if they were one."""
-    from xdist.scheduler import LoadFileScheduling
+    from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped, unused-ignore]
 
     class ByGroup(LoadFileScheduling):  # type: ignore[misc, unused-ignore]
         def _split_scope(self, nodeid: str) -> str:
-            return group_of(nodeid.partition("::")[0])
+            return group_of(Path(config.rootpath, nodeid.partition("::")[0]))
 
     return ByGroup(config, log)
 
