@@ -1,9 +1,19 @@
 """The contract with authors, under the path that existing environments import it from."""
 
-from typing import Any, Protocol, TypedDict
+import sys
+from typing import TYPE_CHECKING, Any, Protocol
 
 from openenv.core.env_server.types import Action, EnvironmentMetadata, Observation, State
 from openenv.environment import ActT, Environment, ObsT, StateT, TaskProvider, Transform
+
+if TYPE_CHECKING or sys.version_info >= (3, 12):
+    from typing import TypedDict
+else:
+    try:
+        # pydantic, which brings it along, takes no other as the type of a field.
+        from typing_extensions import TypedDict
+    except ImportError:
+        from typing import TypedDict
 
 __all__ = [
     "ActT",

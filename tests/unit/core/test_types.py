@@ -178,3 +178,16 @@ def test_without_pydantic_everything_native_still_passes() -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_messages_of_a_conversation_are_fields_of_models() -> None:
+    """pydantic takes no TypedDict of Python's own before 3.12."""
+    from openenv.core.env_server.interfaces import Message
+
+    class ChatState(types.State):
+        history: list[Message] = Field(default_factory=list)
+
+    said: Message = {"role": "user", "content": "hi"}
+    assert ChatState(history=[said]).model_dump()["history"] == [said]
+    with pytest.raises(ValidationError):
+        ChatState(history=[{"role": "user"}])  # type: ignore[typeddict-item]
