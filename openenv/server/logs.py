@@ -4,7 +4,7 @@ In: level and format of a `Config`. Out: a handler on the root logger, so that w
 the same way as what we do. It writes to standard error; standard output is the banner's.
 
 JSON keys: `time` (RFC 3339, UTC), `level`, `logger`, `message`, `pid`, and where they apply `exception` (the
-traceback) and `session_id` (of a record logged with `extra={"session_id": ...}`).
+traceback), `session_id` and `request_id` (of a record logged with `extra={"session_id": ...}`).
 """
 
 from __future__ import annotations
@@ -53,9 +53,10 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
             "pid": record.process,
         }
-        session_id = getattr(record, "session_id", None)
-        if session_id is not None:
-            entry["session_id"] = str(session_id)
+        for name in ("session_id", "request_id"):
+            value = getattr(record, name, None)
+            if value is not None:
+                entry[name] = str(value)
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return encode(entry).decode()

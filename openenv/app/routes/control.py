@@ -15,12 +15,12 @@ from functools import partial
 from typing import Any
 
 from openenv.app.context import JSON, Context, Respond, Response, detail, json_response
-from openenv.app.routes.answers import failure, respond_later
+from openenv.app.routes.answers import SESSION_HEADER, failure, respond_later
 from openenv.app.routes.bodies import BodyRefused, decode_body, load_body, load_value
 from openenv.errors import AuthorError, OpenEnvError, SessionCapacityError, SessionNotFoundError
 from openenv.models import Model, field
 from openenv.protocol.http11 import Request
-from openenv.schema import dump_observation, schema_of
+from openenv.schema import compile_plain_observation, dump_observation, schema_of
 from openenv.session.runner import PENDING, OnDone
 from openenv.session.session import Session
 
@@ -35,7 +35,6 @@ __all__ = [
     "step",
 ]
 
-SESSION_HEADER = "openenv-session"
 NEW_SESSION = "new"
 
 # The commonest confusion of the field, made visible: this answer came from no session.
@@ -63,6 +62,13 @@ class StepRequest(Model, extra="allow"):
     )
 
 
+# As `plain_observations` of `protocol/messages.py`, of the form that HTTP has.
+_plain_payloads: dict[type, Callable[[Any], dict[str, Any]] | None] = {}
+_PLAIN_PAYLOAD = (
+    "{{'observation': {fields}, 'reward': None if o.reward is None else float(o.reward), "
+    "'done': bool(o.done), 'metadata': None}}"
+)
+
 _BASE_STATE = {"episode_id": None, "step_count": 0}
 
 RESET_REQUEST = schema_of(ResetRequest)
@@ -77,15 +83,18 @@ def reset(context: Context, request: Request, respond: Respond) -> Any:
         return refusal.response
     session_id = _session_of(request)
     if session_id == NEW_SESSION:
-        return _reset_new(context, kwargs, respond)
+        return _reset_new(context, request, kwargs, respond)
     if session_id is not None:
         return _in_session(
             context,
             session_id,
             respond,
             lambda session, done: session.reset(kwargs, _finish_observation, done),
+            request,
         )
-    return respond_later(respond, lambda done: context.stateless.reset(kwargs, _finish_observation, done))
+    return respond_later(
+        respond, lambda done: context.stateless.reset(kwargs, _finish_observation, done), request
+    )
 
 
 def step(context: Context, request: Request, respond: Respond) -> Any:
@@ -104,8 +113,9 @@ def step(context: Context, request: Request, respond: Respond) -> Any:
     except OpenEnvError as error:
         return failure(error)
     except Exception as error:
-        return failure(AuthorError(str(error), "step", type(error).__name__))
+        return failure(AuthorError(str(error), "step", type(error).__name__), request)
     session_id = _session_of(request)
+    request_id = kwargs.get("request_id")
     if session_id is not None:
         timeout_s = kwargs.get("timeout_s")
         return _in_session(
@@ -113,8 +123,12 @@ def step(context: Context, request: Request, respond: Respond) -> Any:
             session_id,
             respond,
             lambda session, done: session.step(action, _finish_observation, done, timeout_s),
+            request,
+            request_id,
         )
-    return respond_later(respond, lambda done: context.stateless.step(action, kwargs, _finish_step, done))
+    return respond_later(
+        respond, lambda done: context.stateless.step(action, kwargs, _finish_step, done), request, request_id
+    )
 
 
 def state(context: Context, request: Request, respond: Respond) -> Any:
@@ -122,13 +136,17 @@ def state(context: Context, request: Request, respond: Respond) -> Any:
     session_id = _session_of(request)
     if session_id is not None:
         return _in_session(
-            context, session_id, respond, lambda session, done: session.read_state(json_response, done)
+            context,
+            session_id,
+            respond,
+            lambda session, done: session.read_state(json_response, done),
+            request,
         )
     # Clients of existing servers find the base fields there, whatever the state is.
     declared = context.definition.state.json_schema.get("properties", {})
     base = {name: value for name, value in _BASE_STATE.items() if name in declared}
     finish = partial(_finish_state, base)
-    return respond_later(respond, lambda done: context.stateless.state(finish, done))
+    return respond_later(respond, lambda done: context.stateless.state(finish, done), request)
 
 
 def close(context: Context, request: Request, respond: Respond) -> Any:
@@ -157,7 +175,12 @@ def _headers_of(session_id: str) -> tuple[tuple[str, str], ...]:
 
 
 def _in_session(
-    context: Context, session_id: str, respond: Respond, ask: Callable[[Session, OnDone], Any]
+    context: Context,
+    session_id: str,
+    respond: Respond,
+    ask: Callable[[Session, OnDone], Any],
+    request: Request,
+    request_id: str | None = None,
 ) -> Any:
     """Make a call of a session, after those that are under way, and answer with its id."""
     try:
@@ -171,33 +194,39 @@ def _in_session(
     result = respond_later(
         lambda late: respond(named(late)),
         lambda done: session.in_turn(lambda own: ask(session, own), done),
+        request,
+        request_id,
     )
     return result if result is PENDING else named(result)
 
 
-def _reset_new(context: Context, kwargs: dict[str, Any], respond: Respond) -> Any:
+def _reset_new(context: Context, request: Request, kwargs: dict[str, Any], respond: Respond) -> Any:
     """Open a session and reset it."""
 
     def answer() -> Any:
         return _in_session(
-            context, session.id, respond, lambda own, done: own.reset(kwargs, _finish_observation, done)
+            context,
+            session.id,
+            respond,
+            lambda own, done: own.reset(kwargs, _finish_observation, done),
+            request,
         )
 
     def opened(result: Any, error: BaseException | None) -> None:
-        response = answer() if error is None else _refused(context, error)
+        response = answer() if error is None else _refused(error, request)
         if response is not PENDING:
             respond(response)
 
     try:
         session, result = context.pool.open(opened)
     except OpenEnvError as error:
-        return _refused(context, error)
+        return _refused(error, request)
     context.pool.share(session)
     return PENDING if result is PENDING else answer()
 
 
-def _refused(context: Context, error: BaseException) -> Response:
-    response = failure(error)
+def _refused(error: BaseException, request: Request) -> Response:
+    response = failure(error, request)
     if isinstance(error, SessionCapacityError) and error.retry_after_s is not None:
         return response._replace(headers=(*response.headers, ("retry-after", str(error.retry_after_s))))
     return response
@@ -216,7 +245,14 @@ def _finish_step(observation: Any) -> Response:
 
 
 def _payload(given: Any) -> dict[str, Any]:
+    cls = given.__class__
+    make = _plain_payloads.get(cls)
+    if make is not None and not given.metadata:
+        payload: dict[str, Any] = make(given)
+        return payload
     observation, reward, done, metadata = dump_observation(given)
+    if cls not in _plain_payloads:
+        _plain_payloads[cls] = compile_plain_observation(cls, _PLAIN_PAYLOAD)
     payload = {
         "observation": observation,
         "reward": None if reward is None else float(reward),

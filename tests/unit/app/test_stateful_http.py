@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from openenv.server.logs import JsonFormatter
 from tests.support import envs
 from tests.support.worker import Worker
 
@@ -127,3 +129,25 @@ def test_a_session_that_nobody_asks_for_ends() -> None:
         assert (await ask(worker, "GET", "/state", session)).status == 404
 
     play(test, envs.LoopEnv, lease_s=0.2)
+
+
+@EVERYWHERE
+def test_the_log_says_which_request_of_which_session_failed(
+    env: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the names that its client gave them: in the body, or else in a header."""
+
+    async def test(worker: Worker) -> None:
+        session = (await ask(worker, "POST", "/reset", "new", {})).fields["openenv-session"]
+        action = {"action": {"message": "x", "fail": True}}
+        assert (await ask(worker, "POST", "/step", session, {**action, "request_id": "mine"})).status == 500
+        assert (
+            await ask(worker, "POST", "/step", f"{session}\r\nX-Request-Id: theirs", action)
+        ).status == 500
+        said = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
+        told = [(entry["session_id"], entry["request_id"]) for entry in said if "request_id" in entry]
+        assert told == [(session, "mine"), (session, "theirs")]
+        assert all("POST /step: AuthorError: " in entry["message"] for entry in said if "request_id" in entry)
+
+    with caplog.at_level(logging.ERROR):
+        play(test, env)
