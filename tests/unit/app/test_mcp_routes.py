@@ -139,9 +139,9 @@ async def hear(socket: Transport, value: Any = None) -> Any:
         written[:] = await socket.until(b"}")
     assert written[0] == 0x80 | Opcode.TEXT
     length, start = written[1], 2
+    assert length < 127
     if length == 126:
         length, start = int.from_bytes(written[2:4]), 4
-    assert length < 127
     message = bytes(written[start : start + length])
     del written[: start + length]
     return json.loads(message)
