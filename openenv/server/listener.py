@@ -30,6 +30,10 @@ __all__ = ["Claim", "Doors", "Sockets", "claim", "raise_open_files_limit", "tls_
 _OWN_SOCKET_PER_WORKER = sys.platform == "linux"
 _ANY_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
+# A host that is gone is found after three minutes of silence: no pong is demanded, and HTTP connections get no
+# ping. What is accepted inherits this.
+_KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 6))
+
 Sockets = list[socket.socket]
 
 
@@ -213,6 +217,7 @@ def _bind(family: socket.AddressFamily, address: tuple[object, ...]) -> socket.s
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _keep_alive(bound)
         if family == socket.AF_INET6:
             # `::` means every address of the machine, IPv4 ones too; a single one means itself.
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address[0] == "::" else 1)
@@ -230,6 +235,7 @@ def _bind_again(claimed: socket.socket) -> socket.socket:
     try:
         own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        _keep_alive(own)
         if claimed.family == socket.AF_INET6:
             v6only = claimed.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
             own.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, v6only)
@@ -239,6 +245,14 @@ def _bind_again(claimed: socket.socket) -> socket.socket:
         raise _bind_refusal(error, str(address[0]), int(address[1])) from error
     own.setblocking(False)
     return own
+
+
+def _keep_alive(listening: socket.socket) -> None:
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE:
+        option = getattr(socket, name, None)
+        if option is not None:  # not every system has all three
+            listening.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _bind_refusal(error: OSError, host: str, port: int) -> ConfigurationError:

@@ -21,6 +21,8 @@ from urllib.request import Request, urlopen
 import pytest
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from openenv.config import Config
+from openenv.server.listener import claim
 from tests.support.authored import write_environment
 from tests.support.eventually import eventually
 from tests.support.program import started, wait_for_uds
@@ -189,6 +191,22 @@ def test_sessions_under_tls_are_balanced_too(tmp_path: Path) -> None:
         held = Counter(session.reset()["pid"] for session in sessions)
         assert max(held.values()) <= 11
         assert len(held) == 4
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_a_host_that_is_gone_is_found(share: bool) -> None:
+    """By the kernel, after minutes: nobody demands a pong, and idle HTTP connections get no ping."""
+    addresses = claim(Config(host="127.0.0.1", port=0), share=share)
+    (door,) = addresses.open()
+    door.listen()
+    door.setblocking(True)
+    with socket.create_connection(("127.0.0.1", addresses.port)):
+        accepted, _ = door.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+    door.close()
+    addresses.close()
 
 
 def test_a_session_made_over_http_is_found_by_every_connection(tmp_path: Path) -> None:
