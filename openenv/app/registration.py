@@ -82,6 +82,8 @@ class HTTPEnvServer:
             state_cls,
             reset_observation_cls=reset_observation_cls,
         )
+        # Under the incumbent's name for it, because subclasses call it.
+        self._env_factory = env
         self.action_cls = action_cls
         self.observation_cls = observation_cls
         self.reset_observation_cls = reset_observation_cls or observation_cls
