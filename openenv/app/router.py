@@ -53,21 +53,22 @@ class Router:
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        self._exact: dict[str, dict[str, Handler]] = {}
-        self._templates: list[tuple[list[str], dict[str, Handler]]] = []
+        # Matches are made here once, and not for every request.
+        self._exact: dict[str, dict[str, Match]] = {}
+        self._templates: list[tuple[list[str], dict[str, Match]]] = []
         for route in routes:
             if "{" in route.path:
                 self._add_template(route)
             else:
-                self._exact.setdefault(route.path, {}).setdefault(route.method, route.handler)
+                self._exact.setdefault(route.path, {}).setdefault(route.method, Match(route.handler, ()))
 
     def _add_template(self, route: Route) -> None:
         segments = route.path.split("/")
         for known, handlers in self._templates:
             if known == segments:
-                handlers.setdefault(route.method, route.handler)
+                handlers.setdefault(route.method, Match(route.handler, ()))
                 return
-        self._templates.append((segments, {route.method: route.handler}))
+        self._templates.append((segments, {route.method: Match(route.handler, ())}))
 
     def find(self, method: str, path: str) -> Match:
         """Find the handler of a request."""
@@ -76,10 +77,10 @@ class Router:
             handlers = self._find_template(path)
             if handlers is None:
                 return Match(None, ())
-        handler = handlers.get("GET" if method == "HEAD" else method)
-        return Match(handler, () if handler is not None else _allowed(handlers))
+        match = handlers.get("GET" if method == "HEAD" else method)
+        return Match(None, _allowed(handlers)) if match is None else match
 
-    def _find_template(self, path: str) -> dict[str, Handler] | None:
+    def _find_template(self, path: str) -> dict[str, Match] | None:
         segments = path.split("/")
         for known, handlers in self._templates:
             if len(known) == len(segments) and all(
@@ -90,5 +91,5 @@ class Router:
         return None
 
 
-def _allowed(handlers: dict[str, Handler]) -> tuple[str, ...]:
+def _allowed(handlers: dict[str, Match]) -> tuple[str, ...]:
     return tuple(method for method in handlers if method != "WEBSOCKET")

@@ -142,12 +142,15 @@ class Request(NamedTuple):
     upgrade: bool
     body: bytes
 
-    def header(self, name: str, default: str | None = None) -> str | None:
-        """Value of a field, several joined by ", " (RFC 9110 section 5.2); `name` in lower case."""
+    @property
+    def table(self) -> dict[str, str]:
+        """Value of each field by its name in lower case, several joined by ", " (RFC 9110 section 5.2)."""
         headers = self.headers
-        if type(headers) is not Fields:
-            headers = Fields(headers)
-        return headers.table.get(name, default)
+        return headers.table if type(headers) is Fields else Fields(headers).table
+
+    def header(self, name: str, default: str | None = None) -> str | None:
+        """Value of one field; see `table`."""
+        return self.table.get(name, default)
 
     def to_bytes(self) -> bytes:
         """Bytes of which a parser makes this request again; a chunked body comes whole."""

@@ -39,6 +39,7 @@ def refusal(head: str, **knobs: object) -> int | None:
         ("evil.example", 421),
         ("127.0.0.1.evil.example:8000", 421),
         ("10.0.0.1", 421),
+        ("a" * 400 + ".localhost", 421),  # no name is that long
     ],
 )
 def test_a_server_on_loopback_answers_to_loopback_names_only(host: str, status: int | None) -> None:
