@@ -24,7 +24,7 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-TIMEOUT_S = 15.0
+TIMEOUT_S = 60.0
 RECORDED_HEADERS = ("allow", "location", "openenv-session")
 """Response headers that are part of the contract, beside the content type."""
 

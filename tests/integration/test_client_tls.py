@@ -58,7 +58,7 @@ def test_a_synchronous_conversation_over_tls(secure: Server) -> None:
         client.reset(episode_id="tls")
         client.async_client._message_timeout = 0.25
         with pytest.raises(ReplyTimeoutError):
-            client.step(EchoAction(message="late", delay_s=0.6))
+            client.step(EchoAction(message="late", delay_s=1.5))
         client.async_client._message_timeout = 30
         assert client.step(EchoAction(message="big", size=3_000_000)).observation.echoed == "big"
         channel: Any = client.async_client._channel
