@@ -32,13 +32,20 @@ class SyncEnvClient(Generic[ActT, ObsT, StateT]):
     Args:
         client: The client to use, as ``client.sync()`` does, or a base URL. Without one, a
             `GenericEnvClient` is made of the keyword arguments.
+        async_client: `client` by the keyword that existing classes pass it with.
         **settings: Those of `EnvClient`.
 
     Methods and errors are those of `EnvClient`, without ``await``. Methods that a client class adds
     are here too; its coroutine methods give their results.
     """
 
-    def __init__(self, client: EnvClient[ActT, ObsT, StateT] | str | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        client: EnvClient[ActT, ObsT, StateT] | str | None = None,
+        async_client: EnvClient[ActT, ObsT, StateT] | None = None,
+        **settings: Any,
+    ) -> None:
+        client = client if async_client is None else async_client
         if isinstance(client, EnvClient):
             self._client: EnvClient[Any, Any, Any] = client
         else:

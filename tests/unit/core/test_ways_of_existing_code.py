@@ -25,6 +25,8 @@ from openenv.core.env_server.web_interface import (
     get_quick_start_markdown,
     load_environment_metadata,
 )
+from openenv.core.generic_client import GenericEnvClient
+from openenv.core.sync_client import SyncEnvClient
 
 ELSEWHERE: dict[str, tuple[str, ...]] = {
     "env_client": ("StepResult",),
@@ -276,3 +278,13 @@ def test_a_gradio_page_is_made_where_gradio_is(monkeypatch: pytest.MonkeyPatch) 
     assert '"place": 0' in first
     assert '"place": 4' in second
     assert '"step_count": 1' in third
+
+
+def test_a_synchronous_client_takes_the_other_by_its_keyword() -> None:
+    """As classes that derive from it hand it on."""
+
+    class WalkClient(SyncEnvClient[Any, Any, Any]):
+        def __init__(self, base_url: str = "http://localhost:8000") -> None:
+            super().__init__(async_client=GenericEnvClient(base_url=base_url))
+
+    assert isinstance(WalkClient().async_client, GenericEnvClient)
