@@ -57,7 +57,7 @@ _NO_INDEX = "PIP_NO_INDEX"
 _RUNTIME_NEEDS = ("websockets", "uvloop", "orjson")
 
 _INCUMBENT = frozenset({"openenv", "openenv-core"})
-# With pydantic, in which such environments write their models.
+# With what the incumbent's extra of that name brings: such environments import it and do not ask for it.
 _REPLACEMENT = f"{DISTRIBUTION}[core]"
 _REPOSITORY = re.compile(r"\s*(?:-e\s+)?git\+\S+/openenv(?:\.git)?(?:[@#]\S*)?\s*", re.IGNORECASE)
 _BASE_OF_INCUMBENT = re.compile(r"(?:^|/)(?:openenv|envtorch)-base(?:[:@]|$)")

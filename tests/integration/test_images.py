@@ -23,7 +23,15 @@ import pytest
 
 from openenv import GenericEnvClient
 from openenv.cli.main import main
-from tests.support.docker import BASE_IMAGE, BUILD_TIMEOUT_S, LABEL, dependency_wheels, docker, engine
+from tests.support.docker import (
+    BASE_IMAGE,
+    BUILD_TIMEOUT_S,
+    CORE_EXTRA,
+    LABEL,
+    dependency_wheels,
+    docker,
+    engine,
+)
 from tests.support.eventually import eventually
 from tests.support.peers import ROOT
 from tests.support.scaffold import new_environment
@@ -333,7 +341,7 @@ def test_an_environment_of_the_incumbents_runs_on_our_runtime(tmp_path: Path) ->
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     tag = "openenv-test-swapped:latest"
-    flags = ["--swap-runtime", "--offline", str(dependency_wheels("pydantic"))]
+    flags = ["--swap-runtime", "--offline", str(dependency_wheels(*CORE_EXTRA))]
     assert main(["build", str(folder), "-t", tag, *flags]) == 0
     assert {name: (folder / name).read_text() for name in INCUMBENT} == INCUMBENT
     with container(tag) as name, GenericEnvClient(base_url=ready(name)).sync() as client:

@@ -139,6 +139,10 @@ def _build(image: str, dockerfile: str | None, context: Path, *arguments: str) -
     return image
 
 
+CORE_EXTRA = ("pydantic", "fastapi", "uvicorn", "requests")
+"""What the extra `core` brings, which a build with `--swap-runtime` installs."""
+
+
 def dependency_wheels(*further: str) -> Path:
     """What our package needs, and further packages, for the Python of the image rather than for ours."""
     folder = peers_dir() / "-".join(["wheels-cp311", platform.machine(), *further])

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.support.docker import dependency_wheels
+from tests.support.docker import CORE_EXTRA, dependency_wheels
 from tests.support.example import dependency_wheels_of
 from tests.support.peers import REQUIREMENTS, PeerMissingError, install
 
@@ -26,7 +26,7 @@ def main() -> None:
             print(error, file=sys.stderr)
     try:
         dependency_wheels()
-        dependency_wheels("pydantic")
+        dependency_wheels(*CORE_EXTRA)
         for name in EXAMPLES:
             dependency_wheels_of(name)
     except (AssertionError, pytest.skip.Exception) as error:
