@@ -30,7 +30,7 @@ __all__ = ["Claim", "Doors", "Sockets", "claim", "raise_open_files_limit", "tls_
 _OWN_SOCKET_PER_WORKER = sys.platform == "linux"
 _ANY_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 
-# A host that is gone is found after three minutes of silence: no pong is demanded, and HTTP connections get no
+# A host that is gone is found after three minutes of silence: no pong is demanded, HTTP connections get no
 # ping. What is accepted inherits this.
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 6))
 

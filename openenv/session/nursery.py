@@ -14,7 +14,8 @@ where the kernel lists them, all its descendants are killed with it. Children ho
 sockets and pipes: a listening socket in a child would keep a port open that nobody answers.
 
 Limits: POSIX; parent death signals and descendants outside the group are Linux's. A descendant that made
-itself a session of its own outlives a child that *crashed*, since nobody knows any more whose it was.
+itself a session of its own outlives a child that *crashed*, since nobody knows any more whose it was; it ends
+with the worker.
 """
 
 from __future__ import annotations
@@ -371,9 +372,12 @@ class _Nurse:
             self._end()
 
     def _end(self) -> NoReturn:
-        """The worker is gone."""
+        """The worker is gone. What environments that crashed have left behind goes as well."""
         for pid in self._keys:
             _kill_tree(pid)
+        for pid in _descendants(self._pid):
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
         for pid in self._keys:
             with suppress(OSError):
                 os.waitpid(pid, 0)

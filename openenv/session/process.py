@@ -53,10 +53,10 @@ class ProcessRunner:
 
     __slots__ = (
         "_close_error",
+        "_fault",
         "_is_deaf",
         "_is_gone",
         "_is_killed",
-        "_fault",
         "_key",
         "_loop",
         "_nursery",
@@ -257,12 +257,13 @@ class ProcessRunner:
         self._stop_hearing()
 
     def _stop_hearing(self) -> None:
+        # The socket stays open until the process is gone: at the end of that it would end by itself, maybe
+        # before it is killed with all that it started.
         if not self._is_deaf:
             self._is_deaf = True
             number = self._socket.fileno()
             self._loop.remove_reader(number)
             self._loop.remove_writer(number)
-            self._socket.close()
             self._unread.clear()
             self._unsent.clear()
 
@@ -272,6 +273,7 @@ class ProcessRunner:
         while not self._is_deaf and self._hear():
             pass
         self._stop_hearing()
+        self._socket.close()
         self._is_gone = True
         # One that was distrusted may have ended by itself before it was killed.
         self.ended = self._fault or _in_words(code, error)

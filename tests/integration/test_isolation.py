@@ -6,7 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +180,36 @@ def test_what_a_step_past_its_deadline_started_ends_with_it(server: Server) -> N
         pids = do(session, "breed")["pids"]
         assert do(session, "spin", timeout_s=0.3)["exception"] == "StepTimeoutError"
         eventually(lambda: not any(map(is_alive, pids)), "the end of all four")
+
+
+def test_what_an_environment_started_ends_with_it_however_late_it_is_killed(server: Server) -> None:
+    """One that is to be killed does not end by itself before: nobody would know what it started."""
+    with talk(server.ws_url) as session:
+        pid = session.reset()["pid"]
+        pids = do(session, "breed")["pids"]
+        nursery = parent_of(pid)
+        os.kill(nursery, signal.SIGSTOP)
+    try:
+        with suppress(AssertionError):
+            eventually(lambda: not is_alive(pid), "what must not happen", 1.0)
+    finally:
+        os.kill(nursery, signal.SIGCONT)
+    eventually(lambda: not any(map(is_alive, pids)), "the end of all four")
+
+
+def test_what_a_crashed_environment_started_ends_with_the_server() -> None:
+    """A child that had made itself a session of its own is nobody's any more, but not for ever."""
+    with serve(APP, *FLAGS) as server, talk(server.ws_url) as session:
+        pid = session.reset()["pid"]
+        pids = do(session, "breed")["pids"]
+        nursery = parent_of(pid)
+        os.kill(nursery, signal.SIGSTOP)
+        session.send("step", {"message": "kill"})
+        eventually(lambda: not is_alive(pid), "the crash")
+        os.kill(nursery, signal.SIGCONT)
+        assert "SIGKILL" in session.receive()["data"]["message"]
+        assert any(map(is_alive, pids))
+    eventually(lambda: not any(map(is_alive, pids)), "the end of all four")
 
 
 def test_a_fork_bomb_ends_with_its_session(server: Server) -> None:

@@ -254,21 +254,26 @@ def test_a_client_waits_for_a_place_that_another_worker_gives_back(tmp_path: Pat
 def test_a_session_that_nobody_speaks_to_is_closed(tmp_path: Path) -> None:
     """The client hears why; one that steps now and then keeps its session, and the place is free again."""
     write_environment(tmp_path)
-    env = {**OURS, "MAX_CONCURRENT_ENVS": "2", "OPENENV_LEASE_S": "0.6"}
+    env = {**OURS, "MAX_CONCURRENT_ENVS": "2", "OPENENV_LEASE_S": "3"}
     with serve("talk:app", env=env, workers=1, cwd=tmp_path) as server, ExitStack() as stack:
         busy = stack.enter_context(talk(server.ws_url))
         idle = stack.enter_context(talk(server.ws_url))
         idle.reset()
         made = rpc(server, "openenv/session/create", {})
         assert made["error"]["data"]["max_sessions"] == 2
-        for _ in range(8):
-            busy.step("sleep 0.2")
+
+        def n_expired() -> int:
+            busy.step("still here")
+            metrics = urlopen(f"{server.url}/metrics", timeout=60).read().decode()
+            line = next(line for line in metrics.splitlines() if "sessions_expired_total " in line)
+            return int(line.split()[-1])
+
+        eventually(lambda: n_expired() == 1, "the end of the idle one's lease", poll_s=0.1)
         refusal = idle.receive()["data"]
         assert refusal["code"] == "SESSION_ERROR"
-        assert "nothing was asked of it for 0.6 s" in refusal["message"]
+        assert "nothing was asked of it for 3 s" in refusal["message"]
         session_id = rpc(server, "openenv/session/create", {})["result"]["session_id"]
-        for _ in range(8):
-            busy.step("sleep 0.2")
+        eventually(lambda: n_expired() == 2, "the end of another lease", poll_s=0.1)
         assert rpc(server, "openenv/session/close", {"session_id": session_id})["error"]["code"] == -32602
 
 
