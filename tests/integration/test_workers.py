@@ -265,8 +265,7 @@ def test_a_session_that_nobody_speaks_to_is_closed(tmp_path: Path) -> None:
         def n_expired() -> int:
             busy.step("still here")
             metrics = urlopen(f"{server.url}/metrics", timeout=60).read().decode()
-            line = next(line for line in metrics.splitlines() if "sessions_expired_total " in line)
-            return int(line.split()[-1])
+            return int(metrics.partition("\nopenenv_sessions_expired_total ")[2].split()[0])
 
         eventually(lambda: n_expired() == 1, "the end of the idle one's lease", poll_s=0.1)
         refusal = idle.receive()["data"]
