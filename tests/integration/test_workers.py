@@ -272,7 +272,10 @@ def test_a_session_that_nobody_speaks_to_is_closed(tmp_path: Path) -> None:
         assert refusal["code"] == "SESSION_ERROR"
         assert "nothing was asked of it for 3 s" in refusal["message"]
         session_id = rpc(server, "openenv/session/create", {})["result"]["session_id"]
+        attached = stack.enter_context(talk(f"{server.ws_url}?session_id={session_id}"))
+        attached.reset()
         eventually(lambda: n_expired() == 2, "the end of another lease", poll_s=0.1)
+        assert attached.receive()["data"]["code"] == "SESSION_ERROR"
         assert rpc(server, "openenv/session/close", {"session_id": session_id})["error"]["code"] == -32602
 
 

@@ -369,10 +369,19 @@ class SessionSocket:
                 self.pump()
 
     def expire(self, lease_s: float) -> None:
-        """End a session whose client has said nothing for so long; it hears why when it asks again."""
-        if not self._ended and not self._busy and not self._attached:
-            text = f"The session was closed: nothing was asked of it for {lease_s:g} s"
-            self._peer.send(self._error_reply(SessionError(text)))
+        """End a session whose client has said nothing for so long; it hears why when it asks again.
+
+        One that it attached to is let go, unless others ask for it by its id.
+        """
+        session = self._session
+        if self._ended or self._busy or session is None:
+            return
+        if not self._attached:
+            self._context.meter.count("sessions_expired")
+        elif session.used_at > self._context.loop.time() - lease_s:
+            return
+        text = f"The session was closed: nothing was asked of it for {lease_s:g} s"
+        self._peer.send(self._error_reply(SessionError(text)))
 
     def _go_away(self) -> None:
         self._draining = False
