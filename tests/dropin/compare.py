@@ -99,6 +99,8 @@ class Host:
             env |= {"PYTHONPATH": str(peers.ROOT), "OPENENV_CAPACITY_WAIT_S": "0"}
             preload += ["openenv.cli.main", "openenv.cli.serve", "uvloop"]
         env |= {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": "1"}
+        # An environment may show the order of a set.
+        env["PYTHONHASHSEED"] = "0"
         self._log = folder / f"{stack}.log"
         # Not in the repository: a script's own folder is on its path.
         script = folder / "host.py"

@@ -13,10 +13,10 @@ import http.client
 import json
 import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from openenv.conformance.sampler import NoSampleError, Sampler
@@ -110,7 +110,13 @@ def _over_websocket(
         {"type": "state"},
         *script.get("ws", ()),
     ]
-    with connect(f"ws://127.0.0.1:{port}/ws", open_timeout=_TIMEOUT_S, max_size=None) as socket:
+    with ExitStack() as stack:
+        try:
+            opening = connect(f"ws://127.0.0.1:{port}/ws", open_timeout=_TIMEOUT_S, max_size=None)
+            socket = stack.enter_context(opening)
+        except InvalidStatus as error:
+            yield "ws", {"refused": error.response.status_code}
+            return
         lost = ""
         for message in asked:
             if lost:
@@ -213,7 +219,7 @@ KNOWN: tuple[tuple[str, str, str], ...] = (
 
 _FAULTS = re.compile(
     r"'method' object is not iterable|has no attribute 'metadata'"
-    r"|Unable to serialize unknown type: <class '(Value|Assertion)Error'>"
+    r"|Unable to serialize unknown type: <class '[\w.]+Error'>"
 )
 """Words of the incumbent's own faults, wire.md section 2: what an environment meant is not seen there."""
 
