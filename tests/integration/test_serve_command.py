@@ -368,7 +368,7 @@ def test_https_and_wss_are_served(folder: Path, certificate: Path, workers: str)
         assert process.stdout is not None
         port = int(process.stdout.readline().split("https://127.0.0.1:")[1].split()[0])
         trust = ssl.create_default_context(cafile=str(certificate))
-        connection = http.client.HTTPSConnection("127.0.0.1", port, context=trust, timeout=10)
+        connection = http.client.HTTPSConnection("127.0.0.1", port, context=trust, timeout=60)
         connection.request("GET", "/health")
         assert json.loads(connection.getresponse().read()) == {"status": "healthy"}
         connection.close()
