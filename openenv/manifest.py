@@ -25,6 +25,8 @@ __all__ = ["MANIFEST_NAME", "Manifest", "dump", "parse"]
 MANIFEST_NAME = "openenv.yaml"
 DEFAULT_APP = "server.app:app"
 _TEXT_KEYS = ("name", "type", "runtime", "app", "version", "description")
+_UNUSED = frozenset({"type", "runtime", "description"})
+_WHOLE = re.compile(r"[0-9]+(\.0+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,8 @@ class Manifest:
         port: Port to serve on, or None.
         version: The environment's own version.
         description: One sentence.
-        extra: Every other key, in order, as JSON values.
+        extra: Every other key, in order, as JSON values; `type`, `runtime` and `description` too where
+            they are no text, as in manifests that were written for something else as well.
     """
 
     spec_version: int = 1
@@ -67,6 +70,8 @@ def parse(text: str, where: str = MANIFEST_NAME) -> Manifest:
     values = _Reader(text, where).document()
     known: dict[str, Any] = {}
     for key in _TEXT_KEYS:
+        if key in _UNUSED and not isinstance(values.get(key), str | None):
+            continue
         value = values.pop(key, None)
         if value is not None:
             if not isinstance(value, str):
@@ -77,6 +82,7 @@ def parse(text: str, where: str = MANIFEST_NAME) -> Manifest:
     for key, low, high in (("spec_version", 1, 2**31), ("port", 0, 65535)):
         value = values.pop(key, None)
         if value is not None:
+            value = _whole(value)
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
                 raise ManifestError(
                     f"{where}: expected a whole number from {low} to {high} as {key!r}, got {value!r}"
@@ -90,12 +96,18 @@ def parse(text: str, where: str = MANIFEST_NAME) -> Manifest:
     return Manifest(**known, extra=values)
 
 
+def _whole(value: Any) -> Any:
+    """A number that was written `"8000"` or `1.0`, as existing manifests do."""
+    text = str(value)
+    return int(text.partition(".")[0]) if isinstance(value, str | float) and _WHOLE.fullmatch(text) else value
+
+
 def dump(manifest: Manifest) -> str:
     """Write a manifest, such that `parse` gives it back. Nested values are written in flow style."""
     lines = []
     for key in ("spec_version", "name", "type", "runtime", "app", "port", "version", "description"):
         value = getattr(manifest, key)
-        if value is not None:
+        if value is not None and key not in manifest.extra:
             lines.append(f"{key}: {_scalar_text(value)}")
     lines += [f"{_scalar_text(key)}: {_scalar_text(value)}" for key, value in manifest.extra.items()]
     return "\n".join(lines) + "\n"

@@ -82,6 +82,17 @@ def test_an_empty_manifest_is_all_defaults() -> None:
     assert parse("") == parse("# nothing\n---\n") == Manifest()
 
 
+def test_manifests_written_for_something_else_as_well_are_read() -> None:
+    """Existing environments give a mapping as `runtime`, and numbers as texts; neither says how to serve."""
+    manifest = parse(
+        'spec_version: "1.0"\nport: "7860"\nversion: 1.0\nruntime:\n  framework: FastAPI\ntype:\n'
+    )
+    assert (manifest.spec_version, manifest.port, manifest.version) == (1, 7860, "1.0")
+    assert (manifest.runtime, manifest.type) == ("fastapi", "space")
+    assert manifest.extra == {"runtime": {"framework": "FastAPI"}}
+    assert parse(dump(manifest)) == manifest
+
+
 REFUSED = [
     ("name: a\nname: b\n", "line 2: 'name' is given twice"),
     ("name\n", "line 1: expected 'key: value', got 'name'"),
