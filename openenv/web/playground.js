@@ -6,6 +6,8 @@ import { renderMarkdown } from "./markdown.js";
 import { access, Refused, Session } from "./session.js";
 import { show, showFields } from "./show.js";
 
+const DRAWING = "render_web or web_actions";
+const LISTING = "tools/list";
 const MAX_ROWS = 500; // of the history; the download has them all
 const MAX_FRAME_HEIGHT = 1600;
 const MAX_FRAMES = 20; // of a conversation; replies before that show their fields again
@@ -89,9 +91,13 @@ let about = {};
 let action = null;
 let options = null;
 let isChat = false;
+let said = ""; // the name of the one field of a conversation, whose default goes without saying
+let unsaid;
 let episode = new Episode();
 let viewed = null;
 let isBusy = false;
+let isAside = false; // busy with what follows a reply by itself: what is asked for meanwhile comes next
+let next = null;
 let draws = true; // until the server says that this environment does not
 let frames = []; // with the author's HTML: one beside a form, one for each reply of a conversation
 let takesTools = false; // the actions are calls of tools, which only the environment itself can list
@@ -118,6 +124,7 @@ async function load() {
   const names = Object.keys(schemas.action.properties ?? {}).filter((name) => name !== "metadata");
   const only = names.length === 1 ? schemas.action.properties[names[0]] : {};
   takesTools = !names.length || /^(call_tool|list_tools)$/.test(schemas.action.properties.type?.const);
+  [said, unsaid] = [names[0], only.default];
   isChat = only.type === "string" && !only.enum && !only.format && !only.contentEncoding;
   if (isChat) {
     $("watch-title").textContent = "Conversation";
@@ -199,12 +206,20 @@ async function ask(text, what, composer) {
 
 let clock = 0;
 
+function whenFree(act) {
+  if (!isBusy) act();
+  else if (isAside) next = act;
+}
+
 function busy(what) {
   isBusy = what !== null;
+  isAside = what === DRAWING || what === LISTING;
   clearInterval(clock);
   for (const id of ["step", "reset", "state"]) $(id).setAttribute("aria-disabled", isBusy);
   if (!isBusy) {
     if (session.isOpen) $("session").textContent = "session open";
+    if (next) setTimeout(next);
+    next = null;
     return;
   }
   const since = performance.now();
@@ -250,7 +265,7 @@ async function step(data) {
 
 /** Make the form one of the tools that there are after a reset, with the arguments of each. */
 async function listTools() {
-  const reply = await ask('{"type":"mcp","data":{"jsonrpc":"2.0","id":1,"method":"tools/list"}}', "tools/list");
+  const reply = await ask('{"type":"mcp","data":{"jsonrpc":"2.0","id":1,"method":"tools/list"}}', LISTING);
   const { result } = reply ? JSON.parse(reply).data : {};
   if (!result?.tools.length || same(result.tools, tools)) return;
   tools = result.tools;
@@ -283,9 +298,9 @@ async function played(turn) {
   redraw();
   if (!draws) return;
   const data = JSON.stringify({ ...turn.observation, reward: turn.reward, done: turn.done });
-  busy("render_web");
+  busy(DRAWING);
   try {
-    turn.drawn = JSON.parse(await session.ask(`{"type":"web","data":${data}}`, "render_web or web_actions")).data;
+    turn.drawn = JSON.parse(await session.ask(`{"type":"web","data":${data}}`, DRAWING)).data;
     if (isChat) drawInBubble(turn);
     if (viewed === turn) view(turn);
     offer(turn.drawn.actions);
@@ -339,7 +354,7 @@ function briefly(action) {
 /** One exchange of a conversation. */
 function say(turn) {
   if (turn.kind === "step") {
-    const [text] = Object.values(turn.action);
+    const text = turn.action[said] ?? unsaid;
     const isCode = $("fields").querySelector(".large");
     $("shown").append(el("div", { class: "bubble mine" }, el(isCode ? "code" : "p", { class: "text" }, String(text ?? ""))));
   }
@@ -410,11 +425,11 @@ function offer(actions) {
 
 $("play").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (!$("step").disabled && !isBusy) step(textOf(action));
+  if (!$("step").disabled) whenFree(() => step(textOf(action)));
 });
 $("options").addEventListener("submit", (event) => {
   event.preventDefault();
-  reset();
+  whenFree(reset);
 });
 document.addEventListener("keydown", (event) => {
   const { target, key, shiftKey, ctrlKey, metaKey, isComposing } = event;
@@ -426,8 +441,8 @@ document.addEventListener("keydown", (event) => {
     target.form.requestSubmit();
   }
 });
-$("reset").addEventListener("click", reset);
-$("state").addEventListener("click", readState);
+$("reset").addEventListener("click", () => whenFree(reset));
+$("state").addEventListener("click", () => whenFree(readState));
 $("end").addEventListener("click", () => session.close());
 $("snippets").addEventListener("toggle", snippets);
 $("download").addEventListener("click", () => download(episode.toJsonLines(), `${about.env_name}-episode.jsonl`));
