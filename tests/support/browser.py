@@ -17,7 +17,7 @@ import pytest
 from tests.support.peers import node_peer
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "integration" / "browser"
-TIMEOUT_S = 300.0
+TIMEOUT_S = 600.0
 
 
 def chromium() -> str:
