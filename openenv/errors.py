@@ -183,6 +183,9 @@ MAX_FAULTS = 100
 class SchemaError(OpenEnvError, RuntimeError):
     """A payload does not fit the type declared for it. Nothing ran; the session stands.
 
+    From a server it may also be a model that does not fit which the environment's own code made, in a step or
+    a reset: existing servers say that in the same way.
+
     Args:
         errors: One entry per fault, ``{type, loc, msg, input, ctx?}``, in declaration order with
             unexpected keys last; ``loc`` is relative to what was validated. Of more than `MAX_FAULTS`
