@@ -23,6 +23,7 @@ from openenv.config import Config
 from openenv.protocol.http11 import format_date
 from openenv.server.connection import Connections
 from openenv.server.handover import Given, Neighbours
+from openenv.server.memory import give_back_soon
 from openenv.server.scoreboard import Scoreboard
 from openenv.session.meter import Meter
 from openenv.session.pool import Capacity
@@ -75,6 +76,7 @@ def serve_sockets(
     Returns:
         0 after a drain, whether or not something had to be cut off; 1 after a second signal.
     """
+    give_back_soon()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(
             _serve(app, sockets, config, on_ready, capacity, ssl_context, stop_fd, neighbours, scoreboard)

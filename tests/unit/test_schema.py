@@ -550,3 +550,37 @@ def test_neither_pydantic_nor_numpy_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("cls", "value"),
+    [
+        (list[int], [{}] * 1000),
+        (set[int], [[]] * 1000),
+        (dict[str, int], {str(number): {} for number in range(1000)}),
+        (list[list[int]], [[{}] * 30] * 30),
+    ],
+)
+def test_looking_for_faults_ends_after_a_hundred(cls: Any, value: Any) -> None:
+    """And the last line says that there are more."""
+    with pytest.raises(SchemaError) as caught:
+        schema_of(cls).load(value)
+    assert len(caught.value.errors) == 101
+    assert caught.value.errors[-1]["type"] == "too_many_errors"
+
+
+def test_unknown_fields_beyond_a_hundred_are_not_listed() -> None:
+    """Of an action as of a named tuple."""
+
+    class Move(Action):
+        to: int
+
+    class Point(NamedTuple):
+        x: int
+
+    unknown = dict.fromkeys(map(str, range(1000)), 0)
+    for cls, value in ((Move, {"to": 1, **unknown}), (Point, {"x": 1, **unknown})):
+        with pytest.raises(SchemaError) as caught:
+            schema_of(cls).load(value)
+        assert [error["loc"] for error in caught.value.errors[:2]] == [["0"], ["1"]]
+        assert len(caught.value.errors) == 101

@@ -101,6 +101,18 @@ def test_a_bad_action_costs_no_environment() -> None:
     play(test, envs.NoFactoryEnv)
 
 
+def test_a_body_of_thousands_of_keys_is_refused() -> None:
+    """Each would become a keyword of `reset`, and cost microseconds of everybody's time."""
+
+    async def test(worker: Worker) -> None:
+        answer = await ask(worker, "POST", "/reset", dict.fromkeys(map(str, range(1001)), 0))
+        assert answer.status == 422
+        assert answer.json["detail"][0]["type"] == "too_long"
+        assert (await ask(worker, "POST", "/reset", dict.fromkeys(map(str, range(1000)), 0))).status == 200
+
+    play(test)
+
+
 def test_state_shows_the_fields_of_the_subclass() -> None:
     """wire.md section 8."""
 

@@ -272,3 +272,24 @@ def test_an_error_reply_can_always_be_made(value: Any) -> None:
     fault = {"type": "value_error", "loc": ["a"], "msg": "no", "input": value, "ctx": {"error": value}}
     reply = serialize_error(SchemaError([fault]))
     assert json.loads(reply)["data"]["code"] == "VALIDATION_ERROR"
+
+
+def test_of_many_faults_the_first_hundred_are_told() -> None:
+    """Each costs time and bytes, and nobody reads 100,000."""
+    message = {"type": "state", **dict.fromkeys(map(str, range(1000)))}
+    with pytest.raises(SchemaError) as caught:
+        parse_message(json.dumps(message).encode())
+    errors = json.loads(serialize_error(caught.value))["data"]["errors"]
+    assert [error["loc"] for error in errors[:100]] == [[str(number)] for number in range(100)]
+    (last,) = errors[100:]
+    assert last["type"] == "too_many_errors"
+
+
+def test_faults_do_not_repeat_megabytes_of_input() -> None:
+    """A reply is not many times as large as what it answers; small inputs are shown as ever."""
+    large = {"x": "y" * 100_000}
+    errors = [{"type": "missing", "loc": [str(i)], "msg": "", "input": large} for i in range(50)]
+    small = {"type": "int_type", "loc": ["a"], "msg": "", "input": [1]}
+    shown = json.loads(serialize_error(SchemaError([small, *errors])))["data"]["errors"]
+    assert shown[0] == small
+    assert [error["input"] for error in shown[1:]] == [None] * 50
