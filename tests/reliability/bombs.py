@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
+import struct
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from tests.reliability.wire import BINARY, CONTINUATION, PING, TEXT, Client, GoneError, frame, head
 
@@ -26,7 +29,7 @@ async def _http(host: str, port: int, data: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(host, port)
     answer = b""
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             writer.write(data)
             while piece := await reader.read(65536):
                 answer += piece
@@ -140,21 +143,58 @@ async def _unread_replies(host: str, port: int) -> str | None:
         client.cut()
 
 
-async def _empty_fragments(host: str, port: int) -> str | None:
-    """A message of empty fragments that never ends."""
-    client = await Client.open(host, port)
-    fragments = frame(b"", CONTINUATION, fin=False) * 5000
+async def _endless(client: Client, data: bytes) -> str | None:
+    """Send the same again and again until the server has enough of it."""
     try:
-        client.send(frame(b"", TEXT, fin=False))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(120):
             while True:
-                client.send(fragments)
+                client.send(data)
                 await client.writer.drain()
                 await asyncio.sleep(0)
-    except (TimeoutError, OSError):
+    except TimeoutError:
+        return "is read for ever"
+    except OSError:
         return None
     finally:
         client.cut()
+
+
+async def _empty_fragments(host: str, port: int) -> str | None:
+    """A message of empty fragments that never ends."""
+    client = await Client.open(host, port)
+    client.send(frame(b"", TEXT, fin=False))
+    return await _endless(client, frame(b"", CONTINUATION, fin=False) * 5000)
+
+
+async def _endless_chunks(host: str, port: int) -> str | None:
+    """A body of one-byte chunks that never ends."""
+    client = Client(*await asyncio.open_connection(host, port))
+    client.send(_OPEN_CHUNKS)
+    return await _endless(client, b"1\r\nx\r\n" * 5000)
+
+
+def _and_gone(begin: bytes, unit: bytes, n_bytes: int) -> Bomb:
+    """Send as much as the server's kernel takes, and reset the connection: nobody waits for an answer."""
+
+    async def play(host: str, port: int) -> str | None:
+        _, writer = await asyncio.open_connection(host, port)
+        connection = writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.write(begin + unit * (n_bytes // len(unit)))
+        with suppress(TimeoutError, OSError):
+            async with asyncio.timeout(1):
+                await writer.drain()
+        writer.transport.abort()
+        return None
+
+    return play
+
+
+async def _pipelined(host: str, port: int) -> str | None:
+    """5,000 requests at once; each is answered."""
+    answer = await _http(host, port, _KEPT * 5000 + _GET + b"\r\n")
+    n_answers = answer.count(b"HTTP/1.1 200 OK")
+    return None if n_answers == 5001 else f"{n_answers} of 5,001 requests were answered"
 
 
 async def _compression(host: str, port: int) -> str | None:
@@ -170,6 +210,8 @@ _OPEN_CHUNKS = (
     b"POST /reset HTTP/1.1\r\nHost: a.localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
 _GET = b"GET /health HTTP/1.1\r\nHost: a.localhost\r\nConnection: close\r\n"
+_KEPT = b"GET /health HTTP/1.1\r\nHost: a.localhost\r\n\r\n"
+_FEW_MIB = 6 * 1024 * 1024
 
 BOMBS: dict[str, Bomb] = {
     "a request line of 1 MB": _request(b"GET /" + b"a" * 1_000_000 + b" HTTP/1.1\r\n\r\n", 414, 431),
@@ -195,7 +237,7 @@ BOMBS: dict[str, Bomb] = {
     "JSON 100,000 deep by HTTP": _request(_post("/reset", b'{"a":' + b"[" * 100_000), 400, 422),
     "a number of 1 MB": _request(_post("/reset", b'{"seed":' + b"1" * 1_000_000 + b"}"), 400, 422),
     "100,000 keys": _request(
-        _post("/reset", json.dumps(dict.fromkeys(map(str, range(100_000)))).encode()), 200
+        _post("/reset", json.dumps(dict.fromkeys(map(str, range(100_000)))).encode()), 422
     ),
     "a WebSocket message beyond the limit": _frames(frame(b"x" * _BIG), 1009),
     "a frame of 2**62 bytes": _frames(b"\x81\xff" + (2**62).to_bytes(8) + b"mask", 1009),
@@ -213,6 +255,17 @@ BOMBS: dict[str, Bomb] = {
     "pings without end": _ping_flood,
     "replies that nobody reads": _unread_replies,
     "empty fragments without end": _empty_fragments,
+    "chunks of one byte without end": _endless_chunks,
+    "5,000 requests at once": _pipelined,
+    "100,000 items of the wrong type": _message(
+        json.dumps({"type": "step", "data": {"value": [{}] * 100_000}}).encode(), "VALIDATION_ERROR"
+    ),
+    "fragments of somebody who is gone": _and_gone(
+        head() + frame(b"", TEXT, fin=False), frame(b"", CONTINUATION, fin=False), _FEW_MIB
+    ),
+    "messages of somebody who is gone": _and_gone(head(), frame(b'{"type":"state"}'), _FEW_MIB),
+    "requests of somebody who is gone": _and_gone(b"", _KEPT, _FEW_MIB),
+    "chunks of somebody who is gone": _and_gone(_OPEN_CHUNKS, b"1\r\nx\r\n", _FEW_MIB),
     "an offer of compression": _compression,
 }
 

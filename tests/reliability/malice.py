@@ -4,8 +4,9 @@
 
 Requests on which two programs may disagree, WebSocket conformance cases, what is too big or too deep,
 attempts at forging heads and log lines, slowhttptest's four attacks, and fuzzed connections. Throughout,
-another process asks `/health`, of this server and of an idle one beside it, so that the machine's own load is
-seen.
+another process asks `/health`, of this server and at the same moments of an idle one beside it, so that the
+machine's own load is seen. Attackers would have machines of their own: here they are the least urgent
+processes (nice 19).
 No worker may die, no connection hang, memory stays bounded and is given back.
 """
 
@@ -14,13 +15,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from tests.reliability import bombs, conformance, fuzzing, smuggling
 from tests.reliability.probe import Probe
@@ -92,12 +97,20 @@ async def play_all(server: Server, times: int) -> dict[str, list[str]]:
     return found
 
 
-def slow(server: Server, seconds: float, connections: int) -> list[str]:
+def slow(server: Server, options: argparse.Namespace) -> list[str]:
     """slowhttptest's attacks, one after the other; what it says of each."""
     said = []
+    seconds = options.slow_seconds
     for name, (mode, path, *more) in SLOW.items():
-        command = ["slowhttptest", mode, "-u", f"{server.url}{path}", "-c", str(connections), "-r", "400"]
-        command += ["-l", str(int(seconds)), "-i", "1", "-p", "3", "-s", "65536", *more]
+        command = [
+            "slowhttptest",
+            mode,
+            "-u",
+            f"{server.url}{path}",
+            "-c",
+            str(options.slow_connections),
+        ]
+        command += ["-r", "400", "-l", str(int(seconds)), "-i", "1", "-p", "3", "-s", "65536", *more]
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60, check=False)
         plain = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
         available = re.findall(r"service available:\s*(\w+)", plain)
@@ -107,6 +120,30 @@ def slow(server: Server, seconds: float, connections: int) -> list[str]:
             f"{name}: at most {max(connected, default=0)} held, unavailable in {no} of {len(available)} looks"
         )
     return said
+
+
+def fuzz(server: Server, options: argparse.Namespace) -> tuple[str, list[str]]:
+    """Fuzzed connections from several processes; what to say of them, and what was wrong."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        n_seeds = fuzzing.gather(folder, max(20, options.n // 200), options.atheris_seconds, options.seed)
+        begun_at = time.monotonic()
+        fuzzers = [
+            fuzzing.start(
+                server.port, options.n // options.fuzzers, options.seed + index, options.fuzz_seconds, folder
+            )
+            for index in range(options.fuzzers)
+        ]
+        n_fuzzed = 0
+        faults: list[str] = []
+        for fuzzer in fuzzers:
+            out, _ = fuzzer.communicate()
+            n_done, found = json.loads(out)
+            n_fuzzed += n_done
+            faults += found
+    took_s = time.monotonic() - begun_at
+    seeds = ", ".join(f"{number} {origin}" for origin, number in n_seeds.items())
+    return f"{n_fuzzed} in {took_s:.0f} s ({n_fuzzed / took_s:.0f}/s), from seeds: {seeds}", faults
 
 
 def forged(log: str) -> list[str]:
@@ -123,36 +160,34 @@ def run(server: Server, idle_server: Server, options: argparse.Namespace) -> boo
     kept = True
     rows: list[tuple[str, object]] = []
     faults: list[str] = []
-    with Probe([server.port, idle_server.port]) as probe:
+
+    def cases() -> None:
         for kind, (said, *wrong) in asyncio.run(play_all(server, options.times)).items():
             rows.append((kind, said))
-            faults += wrong
-    rows += [("/health meanwhile", probe.said(0)), ("of an idle server", probe.said(1))]
-    kept = kept and probe.is_kept(options.health_ms)
+            faults.extend(wrong)
+
+    def slow_clients() -> None:
+        rows.extend(("slowhttptest", said) for said in slow(server, options))
+
+    def fuzzers() -> None:
+        said, wrong = fuzz(server, options)
+        rows.append(("fuzzed connections", said))
+        faults.extend(wrong)
+
+    # Each on a thread that is the least urgent one, as are the processes that it starts (nice(2) on Linux is
+    # of threads); what looks at the server is not.
+    parts = [cases]
     if options.slow_seconds and shutil.which("slowhttptest"):
-        with Probe([server.port, idle_server.port]) as probe:
-            for said in slow(server, options.slow_seconds, options.slow_connections):
-                rows.append(("slowhttptest", said))
-        rows += [("/health meanwhile", probe.said(0)), ("of an idle server", probe.said(1))]
+        parts.append(slow_clients)
+    for part in [*parts, fuzzers]:
+        with (
+            Probe((server.port, idle_server.port)) as probe,
+            ThreadPoolExecutor(1, initializer=os.nice, initargs=(options.nice,)) as thread,
+        ):
+            thread.submit(part).result()
+        rows += probe.said(options.health_ms)
+        rows.append(("memory then", _mib(read(server.process.pid).anon_bytes)))
         kept = kept and probe.is_kept(options.health_ms)
-    begun_at = time.monotonic()
-    with Probe([server.port, idle_server.port]) as probe:
-        fuzzers = [
-            fuzzing.start(
-                server.port, options.n // options.fuzzers, options.seed + index, options.fuzz_seconds
-            )
-            for index in range(options.fuzzers)
-        ]
-        n_fuzzed = 0
-        for fuzzer in fuzzers:
-            out, _ = fuzzer.communicate()
-            n_done, found = json.loads(out)
-            n_fuzzed += n_done
-            faults += found
-    took_s = time.monotonic() - begun_at
-    rows.append(("fuzzed connections", f"{n_fuzzed} in {took_s:.0f} s"))
-    rows += [("/health meanwhile", probe.said(0)), ("of an idle server", probe.said(1))]
-    kept = kept and probe.is_kept(options.health_ms)
     peak.stop()
     after = read(server.process.pid)
     deadline = time.monotonic() + 30
@@ -165,12 +200,11 @@ def run(server: Server, idle_server: Server, options: argparse.Namespace) -> boo
         for line in server.log.splitlines()
         if re.match(r"\S+ \S+ (ERROR|CRITICAL) (?!openenv\.session|openenv\.app: AuthorError)", line)
     ]
-    mib = 2**20
     rows += [
         ("workers that died", len(set(idle.pids) - set(after.pids))),
         (
             "memory idle, most, after",
-            f"{idle.anon_bytes / mib:.0f}, {peak.n_bytes / mib:.0f}, {after.anon_bytes / mib:.0f} MiB",
+            ", ".join(map(_mib, (idle.anon_bytes, peak.n_bytes, after.anon_bytes))),
         ),
         ("descriptors before, after", f"{idle.n_fds}, {after.n_fds}"),
         (
@@ -189,6 +223,10 @@ def run(server: Server, idle_server: Server, options: argparse.Namespace) -> boo
     return kept and same and bounded and not faults and not lines and not tracebacks
 
 
+def _mib(n_bytes: int) -> str:
+    return f"{n_bytes / 2**20:.0f} MiB"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; gives the exit code."""
     parser = argparse.ArgumentParser(
@@ -197,10 +235,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--n", type=int, default=200_000, help="fuzzed connections")
     parser.add_argument("--times", type=int, default=3, help="that each bomb goes off at once")
     parser.add_argument(
-        "--health-ms", type=float, default=100.0, help="in which /health answers, 99 in 100 times"
+        "--health-ms", type=float, default=100.0, help="in which /health answers; see probe.py"
     )
     parser.add_argument("--fuzz-seconds", type=float, default=1800.0, help="after which fuzzing ends")
     parser.add_argument("--fuzzers", type=int, default=2, help="processes that fuzz")
+    parser.add_argument(
+        "--atheris-seconds",
+        type=float,
+        default=20.0,
+        help="that atheris looks for seeds of each kind; 0: not",
+    )
+    parser.add_argument("--workers", type=int, default=1, help="of the server")
+    parser.add_argument("--nice", type=int, default=19, help="how little urgent the attackers are")
     parser.add_argument(
         "--slow-seconds", type=float, default=20.0, help="of each of slowhttptest's attacks; 0: none"
     )
@@ -212,7 +258,7 @@ def main(arguments: list[str] | None = None) -> int:
     }
     target = "tests.reliability.envs:naughty"
     flags = ("--max-concurrent-envs", "1000")
-    with serve(target) as idle_server, serve(target, *flags, env=limits, workers=2) as server:
+    with serve(target) as idle_server, serve(target, *flags, env=limits, workers=options.workers) as server:
         kept = run(server, idle_server, options)
     print("promises kept" if kept else "A PROMISE WAS BROKEN")
     return 0 if kept else 1
