@@ -268,8 +268,10 @@ def test_a_nursery_that_is_killed_is_replaced(server: Server) -> None:
     with talk(server.ws_url) as session:
         pid = session.reset()["pid"]
         nursery = parent_of(pid)
-        children = do(session, "breed")["pids"][:2]
+        pids = do(session, "breed")["pids"]
+        children = pids[:2]
         os.kill(nursery, signal.SIGKILL)
+        os.killpg(pids[2], signal.SIGKILL)  # a session of its own, of which nobody knows any more
         eventually(lambda: not is_alive(pid), "the end of the process with its parent")
         eventually(lambda: not any(map(is_alive, children)), "the end of its group")
         eventually(lambda: "reset the session" in do(session, "hello").get("message", ""), "the error")
