@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from openenv.config import huggingface_token
@@ -41,6 +42,7 @@ class Address:
     user_info: str | None = None
 
     @classmethod
+    @lru_cache(maxsize=64)
     def parse(cls, base_url: str) -> Address:
         """Read a base URL; a trailing slash means nothing.
 

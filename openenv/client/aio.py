@@ -1,89 +1,99 @@
 """Channels on an event loop, asyncio's or uvloop's: a protocol straight on its transport.
 
 One future per ask and nothing else: no lock, queue, coroutine, task or timer. The one timer of a
-channel stands at the earliest deadline that was ever set and looks, when it goes off, whether there
-still is something to give up. Turns are queued only while more than one task asks.
+channel stands at what is due first, and looks, when it goes off, whether there still is something to
+do. Turns are queued only while more than one task asks.
 
-Knows nothing about message contents. Limits: at most ``_MAX_OPENING`` handshakes at a time per
-loop, so that opening thousands of sessions at once does not overflow a server's accept queue.
+Knows nothing about message contents. Limits: at most `gate.MAX_OPENING` handshakes at a time per loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from asyncio import _get_running_loop, get_running_loop
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import lru_cache
 from math import inf
-from types import TracebackType
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from openenv.client.address import Address
 from openenv.client.channel import Options, lost_error, tls_context
+from openenv.client.gate import Gate
+from openenv.client.pulse import Pulse
 from openenv.client.transport import SocketTransport
 from openenv.errors import ConnectError, ProtocolError, ReplyTimeoutError
-from openenv.protocol.client_websocket import WebSocketClient
+from openenv.protocol.client_websocket import Handshake, WebSocketClient
 from openenv.protocol.http_client import Response, ResponseParser
 
 __all__ = ["AsyncChannel", "AsyncNetwork"]
 
-_MAX_OPENING = 64
 _BUFFER_BYTES = 256 * 1024
 _CLOSE_MESSAGE = b'{"type":"close"}'
+_NON_BLOCKING: int = getattr(socket, "SOCK_NONBLOCK", 0)
+_LOCAL = (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6))
 
 T = TypeVar("T")
+Place = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 # Of each loop: what a transport reads into is looked at before anything else is read.
 _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
-_gates: WeakKeyDictionary[asyncio.AbstractEventLoop, _Gate] = WeakKeyDictionary()
 
 
 class AsyncNetwork:
     """Connections on whichever event loop is running."""
 
+    __slots__ = ("_busy", "_waiting")
+
     def __init__(self) -> None:
-        self._turn: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+        # The loop on which a task of the client has its turn, and who waits there for the next one.
+        self._busy: asyncio.AbstractEventLoop | None = None
+        self._waiting: Sequence[asyncio.Future[None]] = ()
 
     def limit(self, timeout_s: float) -> AbstractAsyncContextManager[Any]:
         """See `Network.limit`. The time starts when the loop lets one more handshake begin."""
-        loop = get_running_loop()
-        gate = _gates.get(loop)
-        if gate is None:
-            gate = _gates[loop] = _Gate(loop)
-        return _Limit(gate, timeout_s)
+        return Gate.of(get_running_loop()).limit(timeout_s)
 
     def turn(self) -> AbstractAsyncContextManager[Any]:
         """See `Network.turn`."""
+        return self
+
+    async def __aenter__(self) -> None:
         loop = get_running_loop()
-        if self._turn is None or self._turn[0] is not loop:
-            self._turn = (loop, asyncio.Lock())
-        return self._turn[1]
+        # A turn on another loop, which has ended, is nobody's any longer.
+        while self._busy is loop:
+            ended = loop.create_future()
+            self._waiting = (*self._waiting, ended)
+            await ended
+        self._busy = loop
+
+    async def __aexit__(self, *raised: object) -> None:
+        self._busy = None
+        waiting, self._waiting = self._waiting, ()
+        for one in waiting:
+            if not one.done() and one.get_loop() is get_running_loop():
+                one.set_result(None)
 
     async def dial(self, address: Address) -> AsyncLink:
         """See `Network.dial`."""
         loop = get_running_loop()
-        family = None if address.secure else _family_of(address.host)
-        if family is not None:
-            connection = await _connect(loop, family, (address.host, address.port))
-            link = AsyncLink(loop)
-            try:
-                SocketTransport(loop, connection, link)
-            except BaseException:
-                connection.close()
-                raise
+        link = AsyncLink(loop)
+        if address.secure:
+            await loop.create_connection(
+                lambda: link, address.host, address.port, ssl=tls_context(), server_hostname=address.host
+            )
             return link
-        _, link = await loop.create_connection(
-            lambda: AsyncLink(loop),
-            address.host,
-            address.port,
-            ssl=tls_context() if address.secure else None,
-            server_hostname=address.host if address.secure else None,
-        )
+        places = _places_of(address.host, address.port)
+        connection = await _connect(loop, places or await _look_up(loop, address.host, address.port))
+        try:
+            SocketTransport(loop, connection, link)
+        except BaseException:
+            connection.close()
+            raise
         return link
 
     async def call(self, function: Callable[[], T]) -> T:
@@ -91,136 +101,82 @@ class AsyncNetwork:
         return await asyncio.to_thread(function)
 
 
-class _Gate:
-    """Through which some tasks of a loop at a time may open sessions, and the one timer of them all."""
-
-    __slots__ = ("_loop", "_n_free", "_open", "_timer", "_timer_at", "_waiting")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._n_free = _MAX_OPENING
-        self._open: set[_Limit] = set()
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = inf
-
-    async def wait(self) -> None:
-        """Wait for a free place, which is then the caller's."""
-        turn = self._loop.create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.give_place()
-            raise
-
-    def take_place(self) -> bool:
-        """Take a free place, if there is one."""
-        if self._n_free == 0:
-            return False
-        self._n_free -= 1
-        return True
-
-    def give_place(self) -> None:
-        """Give a place to who has waited longest."""
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._n_free += 1
-
-    def add(self, limit: _Limit) -> None:
-        """Watch the deadline of one that is through."""
-        self._open.add(limit)
-        if limit.deadline < self._timer_at:
-            self._set_timer(limit.deadline)
-
-    def remove(self, limit: _Limit) -> None:
-        """The opposite of `add`; the last one takes the timer with it."""
-        self._open.discard(limit)
-        if not self._open and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-            self._timer_at = inf
-
-    def _set_timer(self, at: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = at
-        self._timer = self._loop.call_at(at, self._look)
-
-    def _look(self) -> None:
-        self._timer = None
-        self._timer_at = inf
-        now = self._loop.time()
-        for limit in [limit for limit in self._open if limit.deadline <= now]:
-            self._open.discard(limit)
-            limit.expire()
-        if self._open:
-            self._set_timer(min(limit.deadline for limit in self._open))
-
-
-class _Limit:
-    """A block that some tasks at a time may be in, each for some seconds; `asyncio.timeout` for many."""
-
-    __slots__ = ("_cancels", "_expired", "_gate", "_task", "_timeout_s", "deadline")
-
-    def __init__(self, gate: _Gate, timeout_s: float) -> None:
-        self._gate = gate
-        self._timeout_s = timeout_s
-        self._expired = False
-
-    async def __aenter__(self) -> None:
-        if not self._gate.take_place():
-            await self._gate.wait()
-        task = asyncio.current_task()
-        assert task is not None  # a coroutine of a client is run by one
-        self._task = task
-        self._cancels = task.cancelling()
-        self.deadline = get_running_loop().time() + self._timeout_s
-        self._gate.add(self)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._gate.remove(self)
-        self._gate.give_place()
-        # Who was cancelled by somebody else as well stays cancelled.
-        if self._expired and self._task.uncancel() <= self._cancels and kind is asyncio.CancelledError:
-            raise TimeoutError from error
-
-    def expire(self) -> None:
-        """Called by the gate, once, when the time is over."""
-        self._expired = True
-        self._task.cancel()
-
-
 @lru_cache(maxsize=256)
-def _family_of(host: str) -> socket.AddressFamily | None:
-    """The family of a numeric address; None for a name, which has to be looked up."""
+def _places_of(host: str, port: int) -> list[Place]:
+    """Where a numeric address, or this machine, is; nothing for other names, which must be looked up."""
+    if host.lower() == "localhost":  # for which nobody is asked: RFC 6761 section 6.3
+        return [(family, (number, port)) for number, family in _LOCAL]
     for family in (socket.AF_INET, socket.AF_INET6):
         with suppress(OSError, ValueError):
             socket.inet_pton(family, host)
-            return family
-    return None
+            return [(family, (host, port))]
+    return []
 
 
-async def _connect(
-    loop: asyncio.AbstractEventLoop, family: socket.AddressFamily, place: tuple[str, int]
-) -> socket.socket:
-    """A connected socket; without a turn of the loop where the server is on this machine.
+async def _look_up(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[Place]:
+    """Where a name leads; those who ask at the same time ask once."""
+    lookups = Gate.of(loop).lookups
+    lookup = lookups.get((host, port))
+    if lookup is None:
+        lookup = loop.run_in_executor(None, socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM)
+        lookups[host, port] = lookup
+        # Whoever asked may be gone when it fails: that is nothing to be reported.
+        lookup.add_done_callback(lambda lookup: lookup.cancelled() or lookup.exception())
+    return [(found[0], found[4]) for found in await asyncio.shield(lookup)]
 
-    Opening a thousand sessions at once spends a quarter of its time on what the loop does to wait
-    for a connection that, over the loopback, is there before the second question about it.
+
+async def _connect(loop: asyncio.AbstractEventLoop, places: list[Place]) -> socket.SocketType:
+    """A socket that is connected to the first place where somebody is, or is on its way to the last.
+
+    The last is not waited for: a failure is told by the first attempt to write or read. Opening a
+    thousand sessions at once spends a quarter of its time on what a loop does to wait for a connection
+    that, on the same machine, is there at once.
     """
-    connection = socket.socket(family, socket.SOCK_STREAM)
+    first: OSError | None = None
+    for place in places[:-1]:
+        try:
+            return await _connect_to(loop, *place)
+        except OSError as error:
+            first = first or error
     try:
-        connection.setblocking(False)
-        if connection.connect_ex(place) != 0 and connection.connect_ex(place) not in (0, errno.EISCONN):
-            # Still on its way, or refused, which the loop finds out as well.
-            await loop.sock_connect(connection, place)
+        return _begin(*places[-1])
+    except OSError as error:
+        raise (first or error) from None
+
+
+async def _connect_to(
+    loop: asyncio.AbstractEventLoop, family: socket.AddressFamily, where: tuple[Any, ...]
+) -> socket.SocketType:
+    connection = _begin(family, where)
+    try:
+        number = connection.connect_ex(where)
+        if number in (0, errno.EISCONN):
+            return connection
+        if number not in (errno.EALREADY, errno.EINPROGRESS):
+            raise OSError(number, os.strerror(number))
+        # A loop's own way wants the larger kind of socket.
+        whole = socket.socket(fileno=connection.detach())
+    except BaseException:
+        connection.close()
+        raise
+    try:
+        whole.setblocking(False)
+        await loop.sock_connect(whole, where)
+    except BaseException:
+        whole.close()
+        raise
+    return whole
+
+
+def _begin(family: socket.AddressFamily, where: tuple[Any, ...]) -> socket.SocketType:
+    """A non-blocking socket that is on its way; without what `socket.socket` adds to the system's."""
+    connection = socket.SocketType(family, socket.SOCK_STREAM | _NON_BLOCKING)
+    try:
+        if not _NON_BLOCKING:
+            connection.setblocking(False)
+        number = connection.connect_ex(where)
+        if number not in (0, errno.EINPROGRESS):
+            raise OSError(number, os.strerror(number))
     except BaseException:
         connection.close()
         raise
@@ -230,63 +186,73 @@ async def _connect(
 class AsyncLink(asyncio.Protocol):
     """One connection while it speaks HTTP."""
 
+    __slots__ = ("_answer", "_ended", "_gone", "_loop", "_reader", "_rest", "_transport")
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._parser = ResponseParser()
+        self._reader: Handshake | ResponseParser | None = None
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Response] = loop.create_future()
         self._ended = False
         self._gone: asyncio.Future[None] | None = None
-        self._rest: list[bytes] = []
+        self._rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by the loop."""
-        # uvloop's transports are not of asyncio's classes.
+        """Called by the transport."""
+        # Neither uvloop's transports nor our own are of asyncio's classes.
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Called by the loop."""
-        if self._answer.done():
-            self._rest.append(data)
+        """Called by the transport."""
+        answer = self._answer
+        reader = self._reader
+        if reader is None or answer.done():
+            self._rest += data
             return
         try:
-            response = self._parser.receive_data(data)
+            response = reader.receive_data(data)
         except ProtocolError as error:
-            self._answer.set_exception(error)
+            answer.set_exception(error)
             return
         if response is not None:
-            self._rest.append(self._parser.rest)
-            self._answer.set_result(response)
+            self._rest = reader.rest
+            answer.set_result(response)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called by the loop."""
-        if not self._answer.done():
-            response = self._parser.receive_eof() if exc is None else None
-            if response is not None:
-                self._answer.set_result(response)
-            else:
-                self._answer.set_exception(exc or ConnectionResetError("closed before it answered"))
+        """Called by the transport."""
         self._ended = True
+        answer = self._answer
+        if not answer.done():
+            response = self._reader.receive_eof() if exc is None and self._reader is not None else None
+            if response is not None:
+                answer.set_result(response)
+            else:
+                answer.set_exception(exc or ConnectionResetError("closed before it answered"))
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
 
-    async def exchange(self, request: bytes) -> Response:
+    async def exchange(self, request: bytes, reader: Handshake | ResponseParser) -> Response:
         """See `Link.exchange`."""
         assert self._transport is not None
+        self._reader = reader
         self._transport.write(request)
+        if self._rest:
+            # A server that spoke before it was asked.
+            early, self._rest = self._rest, b""
+            self.data_received(early)
         return await self._answer
 
     def upgrade(self, wire: WebSocketClient, url: str, options: Options, takes_timeout: bool) -> AsyncChannel:
         """See `Link.upgrade`."""
-        assert self._transport is not None
+        transport = self._transport
+        assert transport is not None
         # asyncio's own transports allocate 256 KiB for each read of a Protocol, which costs more than
         # all the rest of it; uvloop's do not, and are slower with a BufferedProtocol.
-        kind = _BufferedChannel if isinstance(self._transport, asyncio.Transport) else _PlainChannel
-        channel = kind(self._loop, self._transport, wire, url, options, takes_timeout)
-        self._transport.set_protocol(channel)
-        rest = b"".join(self._rest)
-        if rest:
-            channel.data_received(rest)
+        kind = _BufferedChannel if isinstance(transport, asyncio.Transport) else _PlainChannel
+        channel = kind(self._loop, transport, wire, url, options, takes_timeout)
+        transport.set_protocol(channel)
+        if self._rest:
+            channel.data_received(self._rest)
         if self._ended:
             channel.connection_lost(None)
         return channel
@@ -307,25 +273,27 @@ class AsyncChannel(asyncio.BaseProtocol):
 
     __slots__ = (
         "_abort_timer",
-        "_beat_timer",
+        "_beat_by",
         "_deadline",
         "_ended",
         "_gone",
         "_heard",
         "_inbox",
+        "_look_by",
         "_loop",
         "_lost",
         "_options",
         "_owed",
         "_pinged_at",
+        "_pulse",
         "_timer",
-        "_timer_at",
         "_transport",
         "_turns",
         "_url",
         "_waiter",
         "_wire",
         "asked",
+        "beat_at",
         "takes_timeout",
     )
 
@@ -348,23 +316,27 @@ class AsyncChannel(asyncio.BaseProtocol):
         self._lost: str | None = None
         # Of the ask that was sent last: pending; or cancelled, its reply still to come; or None.
         self._waiter: asyncio.Future[bytes] | None = None
-        # Replies that nobody waits for any longer, and messages that nobody asked for. Both lists are
-        # nearly always empty, and an empty deque is ten times the size.
+        # Replies that nobody waits for any longer, and messages that nobody asked for. These and the
+        # turns are nearly always empty: then they are the same object for everybody.
         self._owed = 0
-        self._inbox: list[bytes] = []
+        self._inbox: Sequence[bytes] = ()
         # Of asks that came while another one was waiting, each until it has been sent.
-        self._turns: list[asyncio.Future[None]] = []
+        self._turns: Sequence[asyncio.Future[None]] = ()
         self._deadline = inf
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = inf
+        # By when somebody will look at the deadline: a beat does, and nearly every reply is there before.
+        self._look_by = self._beat_by = inf
         self._heard = False
         self._pinged_at: float | None = None
-        self._beat_timer: asyncio.TimerHandle | None = None
         self._abort_timer: asyncio.TimerHandle | None = None
         self._ended = False
         self._gone: asyncio.Future[None] | None = None
+        self._pulse: Pulse | None = None
+        self.beat_at = inf
         if options.ping_interval_s is not None:
-            self._beat_timer = loop.call_later(options.ping_interval_s, self._beat)
+            self._pulse = Pulse.of(loop, options.ping_interval_s)
+            self._pulse.add(self)
+            self._beat_after(options.ping_interval_s, loop.time())
 
     def is_usable(self) -> bool:
         """See `Channel.is_usable`."""
@@ -388,7 +360,7 @@ class AsyncChannel(asyncio.BaseProtocol):
             self._deadline = inf
         else:
             self._deadline = deadline = self._loop.time() + timeout_s
-            if deadline < self._timer_at:
+            if deadline < self._look_by:
                 self._set_timer(deadline)
         return waiter
 
@@ -398,7 +370,8 @@ class AsyncChannel(asyncio.BaseProtocol):
             await self._take_turn()
         if self._inbox:
             self._give_turn()
-            return self._inbox.pop(0)
+            reply, *self._inbox = self._inbox
+            return reply
         if self._lost is not None:
             self._give_turn()
             raise self.loss()
@@ -413,14 +386,17 @@ class AsyncChannel(asyncio.BaseProtocol):
         if not self._turns and self._waiter is not None:
             self._waiter.add_done_callback(self._give_turn)
         turn = self._loop.create_future()
-        self._turns.append(turn)
+        self._turns = (*self._turns, turn)
         try:
             await turn
         except asyncio.CancelledError:
-            self._turns.remove(turn)
+            self._leave_turns(turn)
             self._give_turn()
             raise
-        self._turns.remove(turn)
+        self._leave_turns(turn)
+
+    def _leave_turns(self, turn: asyncio.Future[None]) -> None:
+        self._turns = tuple(one for one in self._turns if one is not turn)
 
     def _give_turn(self, answered: asyncio.Future[bytes] | None = None) -> None:
         """Wake who waits longest, unless somebody is awake already or must still wait."""
@@ -433,7 +409,7 @@ class AsyncChannel(asyncio.BaseProtocol):
                 return
 
     def data_received(self, data: bytes) -> None:
-        """Called by the loop."""
+        """Called by the transport."""
         self._heard = True
         message = self._wire.receive_whole(data)
         if message is not None:
@@ -467,10 +443,10 @@ class AsyncChannel(asyncio.BaseProtocol):
             if not waiter.done():
                 waiter.set_result(message)
         else:
-            self._inbox.append(message)
+            self._inbox = (*self._inbox, message)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Called by the loop."""
+        """Called by the transport."""
         self._ended = True
         self._wire.receive_eof()
         self._lose(f"the connection was lost ({exc})" if exc else "the server closed the connection")
@@ -489,17 +465,21 @@ class AsyncChannel(asyncio.BaseProtocol):
     def _set_timer(self, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer_at = at
-        self._timer = self._loop.call_at(at, self._look_at_deadline)
+        self._look_by = at
+        self._timer = self._loop.call_at(at, self._look)
 
-    def _look_at_deadline(self) -> None:
+    def _look(self) -> None:
         self._timer = None
-        self._timer_at = inf
+        self._look_by = self._beat_by
+        self._check_deadline(self._loop.time())
+
+    def _check_deadline(self, now: float) -> None:
+        """Give up a reply that is late; one that would be so before anybody looks gets a timer."""
         waiter = self._waiter
         if waiter is None or waiter.done():
             return
-        if self._loop.time() < self._deadline:
-            if self._deadline < inf:
+        if now < self._deadline:
+            if self._deadline < self._look_by:
                 self._set_timer(self._deadline)
             return
         self._waiter = None
@@ -507,37 +487,45 @@ class AsyncChannel(asyncio.BaseProtocol):
         waiter.set_exception(ReplyTimeoutError(f"{self._url}: no reply in time; a late one is dropped"))
         waiter.exception()  # as in `_lose`
 
-    def _beat(self) -> None:
+    def _beat_after(self, seconds: float, now: float) -> None:
+        assert self._pulse is not None
+        self.beat_at = now + seconds
+        self._beat_by = self.beat_at + self._pulse.tick_s
+        if self._timer is None:
+            self._look_by = self._beat_by
+
+    def beat(self, now: float) -> None:
         """Ping a server that was silent for an interval; give up one that stays silent.
 
         A loop that was blocked runs this late, but reads what has arrived meanwhile first.
         """
         options = self._options
         assert options.ping_interval_s is not None
-        now = self._loop.time()
+        wait_s = options.ping_timeout_s or options.ping_interval_s
         if self._heard:
             self._heard = False
             self._pinged_at = None
-            wait = options.ping_interval_s
+            wait_s = options.ping_interval_s
         elif self._pinged_at is None:
             self._pinged_at = now
             self._wire.send_ping()
             self._transport.write(self._wire.data_to_send())
-            wait = options.ping_timeout_s or options.ping_interval_s
         elif options.ping_timeout_s is not None and now >= self._pinged_at + options.ping_timeout_s:
             self._lose(f"no pong within {options.ping_timeout_s:g} s")
             self._transport.abort()
             return
-        else:
-            wait = options.ping_timeout_s or options.ping_interval_s
-        self._beat_timer = self._loop.call_later(wait, self._beat)
+        self._beat_after(wait_s, now)
+        self._check_deadline(now)
 
     def _stop_timers(self) -> None:
-        for timer in (self._timer, self._beat_timer, self._abort_timer):
+        for timer in (self._timer, self._abort_timer):
             if timer is not None:
                 timer.cancel()
-        self._timer = self._beat_timer = self._abort_timer = None
-        self._timer_at = inf
+        self._timer = self._abort_timer = None
+        self.beat_at = self._look_by = self._beat_by = inf
+        if self._pulse is not None:
+            self._pulse.remove(self)
+            self._pulse = None
 
     async def close(self) -> None:
         """See `Channel.close`."""
@@ -572,13 +560,14 @@ class AsyncChannel(asyncio.BaseProtocol):
             self._stop_timers()
             self._transport.abort()
             return
-        # A transport cannot be closed without its loop, but the server need not wait for that.
+        # A loop's transport cannot be closed without its loop, but the server need not wait for that.
+        if isinstance(self._transport, SocketTransport):
+            self._transport.leave()
+            return
         connection = self._transport.get_extra_info("socket")
         if connection is not None:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        if isinstance(connection, socket.socket):
-            connection.close()
 
 
 class _PlainChannel(AsyncChannel, asyncio.Protocol):

@@ -28,7 +28,7 @@ from weakref import WeakSet
 from openenv.client.address import Address
 from openenv.client.channel import Options, lost_error, tls_context
 from openenv.errors import ConnectError, ReplyTimeoutError
-from openenv.protocol.client_websocket import WebSocketClient
+from openenv.protocol.client_websocket import Handshake, WebSocketClient
 from openenv.protocol.http_client import Response, ResponseParser
 
 __all__ = ["BlockingChannel", "BlockingNetwork"]
@@ -166,17 +166,16 @@ class BlockingLink:
         self._deadline = deadline
         self._rest = b""
 
-    async def exchange(self, request: bytes) -> Response:
+    async def exchange(self, request: bytes, reader: Handshake | ResponseParser) -> Response:
         """See `Link.exchange`."""
         self._socket.settimeout(remaining(self._deadline))
         self._socket.sendall(request)
-        parser = ResponseParser()
         while True:
             self._socket.settimeout(remaining(self._deadline))
             data = self._socket.recv(_CHUNK_BYTES)
-            response = parser.receive_data(data) if data else parser.receive_eof()
+            response = reader.receive_data(data) if data else reader.receive_eof()
             if response is not None:
-                self._rest = parser.rest
+                self._rest = reader.rest
                 return response
             if not data:
                 raise ConnectionResetError("closed before it answered")

@@ -22,7 +22,7 @@ from typing import Any, Protocol, TypeVar
 from openenv.client.address import Address, request_headers
 from openenv.errors import ConnectError, ProtocolError
 from openenv.protocol.client_websocket import Handshake, WebSocketClient
-from openenv.protocol.http_client import Response, serialize_request
+from openenv.protocol.http_client import Response, ResponseParser, serialize_request
 
 __all__ = ["Channel", "Link", "Network", "Options", "fetch", "lost_error", "open_channel", "tls_context"]
 
@@ -91,8 +91,8 @@ class Channel(Protocol):
 class Link(Protocol):
     """A connection that speaks HTTP so far."""
 
-    async def exchange(self, request: bytes) -> Response:
-        """Send a request and give back its response."""
+    async def exchange(self, request: bytes, reader: Handshake | ResponseParser) -> Response:
+        """Send a request and give back its response, as ``reader`` reads it."""
 
     def upgrade(self, wire: WebSocketClient, url: str, options: Options, takes_timeout: bool) -> Channel:
         """Make a channel of it, after a 101 response."""
@@ -123,8 +123,7 @@ async def open_channel(network: Network, address: Address, query: str, options: 
     Raises:
         ConnectError: It could not be done; the message names the URL and the reason.
     """
-    url = address.url("/ws", websocket=True)
-    target = address.target("/ws", query)
+    url, target = _session_at(address, query)
     credentials: Address | None = address
     try:
         async with network.limit(options.connect_timeout_s):
@@ -134,7 +133,7 @@ async def open_channel(network: Network, address: Address, query: str, options: 
                 channel: Channel | None = None
                 try:
                     handshake = Handshake(address.authority, target, fields)
-                    response = await link.exchange(handshake.request)
+                    response = await link.exchange(handshake.request, handshake)
                     if response.status == 101:
                         handshake.check(response)
                         channel = link.upgrade(
@@ -157,6 +156,12 @@ async def open_channel(network: Network, address: Address, query: str, options: 
         if isinstance(error, ConnectError):
             raise
         raise ConnectError(f"{url}: {_reason(error, options.connect_timeout_s)}") from error
+
+
+@functools.lru_cache(maxsize=64)
+def _session_at(address: Address, query: str) -> tuple[str, str]:
+    """What a message calls it, and its target."""
+    return address.url("/ws", websocket=True), address.target("/ws", query)
 
 
 async def fetch(
@@ -189,7 +194,8 @@ async def fetch(
                     fields.append(("Content-Type", "application/json"))
                 link = await network.dial(address)
                 try:
-                    response = await link.exchange(serialize_request(method, target, fields, body))
+                    request = serialize_request(method, target, fields, body)
+                    response = await link.exchange(request, ResponseParser())
                 finally:
                     await link.close()
                 location = response.header("location")

@@ -11,12 +11,12 @@ compressed. Limits: ``max_message_bytes`` for one message over all of its fragme
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import logging
 import os
+from binascii import b2a_base64
 from collections.abc import Iterable
 from functools import lru_cache
+from hashlib import sha1
 
 from websockets.client import ClientProtocol
 from websockets.frames import Close, Frame, Opcode
@@ -24,7 +24,7 @@ from websockets.protocol import State
 from websockets.uri import WebSocketURI
 
 from openenv.errors import ProtocolError
-from openenv.protocol.http_client import Response, serialize_request
+from openenv.protocol.http_client import Response, ResponseParser, serialize_request
 
 try:
     from websockets.speedups import apply_mask
@@ -58,16 +58,48 @@ def _draw_masks() -> bytes:
 
 
 class Handshake:
-    """One opening handshake (RFC 6455 section 4.1).
+    """One opening handshake (RFC 6455 section 4.1): a request, and what reads its response.
+
+    A server says the same to everybody, but for the answer to the key and, once a second, the date.
+    What was read and checked before is known by its bytes, and need not be read again.
 
     Attributes:
         request: The bytes to send.
+        rest: After the response: the bytes that followed it (the first frames, after a 101).
     """
 
+    __slots__ = ("_accept", "_checked", "_parser", "_read", "_template", "request", "rest")
+
     def __init__(self, host: str, target: str, headers: Iterable[tuple[str, str]] = ()) -> None:
-        self._key = base64.b64encode(os.urandom(16))
-        before, after = _around_key(host, target, tuple(headers))
-        self.request = before + self._key + after
+        self._template = template = _template_of(host, target, tuple(headers))
+        key = b2a_base64(os.urandom(16), newline=False)
+        self._accept = b2a_base64(sha1(key + _GUID, usedforsecurity=False).digest(), newline=False)
+        self._parser: ResponseParser | None = None
+        self._read = b""
+        self._checked = False
+        self.request = template.before + key + template.after
+        self.rest = b""
+
+    def receive_data(self, data: bytes) -> Response | None:
+        """Take bytes from the server; the response, once it is whole.
+
+        Raises:
+            ProtocolError: It is not HTTP/1.x, or larger than the limits.
+        """
+        if self._parser is None:
+            known = self._template.known
+            if known is not None and data == known[0] + self._accept + known[1]:
+                self._checked = True
+                return known[2]
+            self._parser = ResponseParser()
+            self._read = data
+        response = self._parser.receive_data(data)
+        self.rest = self._parser.rest
+        return response
+
+    def receive_eof(self) -> Response | None:
+        """The connection ended: the response, if that is how its body ends, else None."""
+        return None if self._parser is None else self._parser.receive_eof()
 
     def check(self, response: Response) -> None:
         """See that a 101 response answers this very request.
@@ -75,18 +107,9 @@ class Handshake:
         Raises:
             ProtocolError: It does not.
         """
-        digest = hashlib.sha1(self._key + _GUID, usedforsecurity=False).digest()
-        expected = base64.b64encode(digest).decode()
-        fields = dict(response.headers)
-        if (
-            # What nearly every answer says; about any other one the rest decides.
-            len(fields) == len(response.headers)
-            and fields.get("sec-websocket-accept") == expected
-            and fields.get("upgrade") == "websocket"
-            and fields.get("connection") in ("Upgrade", "upgrade")
-            and fields.keys().isdisjoint(_NOT_OFFERED)
-        ):
+        if self._checked:
             return
+        expected = self._accept.decode()
         upgrade = (response.header("upgrade") or "").lower()
         connection = [token.strip() for token in (response.header("connection") or "").lower().split(",")]
         if upgrade != "websocket" or "upgrade" not in connection:
@@ -97,17 +120,36 @@ class Handshake:
             value = response.header(name)
             if value is not None:
                 raise ProtocolError(f"the response has {name}: {value}, which was not offered")
+        if not self.rest and self._read.count(self._accept) == 1 and self._read.endswith(b"\r\n\r\n"):
+            head, _, tail = self._read.partition(self._accept)
+            self._template.known = (head, tail, response)
+
+
+class _Template:
+    """What all handshakes of one server have in common.
+
+    Attributes:
+        before, after: Of the request: what comes before and after the key.
+        known: Of the response that was checked last: what came before and after the answer to the
+            key, and what it was read as; nobody changes that.
+    """
+
+    __slots__ = ("after", "before", "known")
+
+    def __init__(self, before: bytes, after: bytes) -> None:
+        self.before = before
+        self.after = after
+        self.known: tuple[bytes, bytes, Response] | None = None
 
 
 @lru_cache(maxsize=16)
-def _around_key(host: str, target: str, headers: tuple[tuple[str, str], ...]) -> tuple[bytes, bytes]:
-    """What comes before and after the key in a request: the same for every session of a server."""
+def _template_of(host: str, target: str, headers: tuple[tuple[str, str], ...]) -> _Template:
     common = [("Host", host), ("Upgrade", "websocket"), ("Connection", "Upgrade")]
     rest = [("Sec-WebSocket-Version", "13"), *headers]
     # Written as one, so that the serializer sees, and refuses, what it would in any request.
     request = serialize_request("GET", target, [*common, ("Sec-WebSocket-Key", ""), *rest])
     end = len(serialize_request("GET", target, [*common, ("Sec-WebSocket-Key", "")])) - len(b"\r\n\r\n")
-    return request[:end], request[end:]
+    return _Template(request[:end], request[end:])
 
 
 class WebSocketClient:
@@ -142,7 +184,7 @@ class WebSocketClient:
         self._library: ClientProtocol | None = None
         self._fragments: list[bytes] | None = None
         self._ended = False
-        self._out: list[bytes] = []
+        self._out: tuple[bytes, ...] = ()
 
     @staticmethod
     def text_frame(payload: bytes) -> bytes:
@@ -269,13 +311,13 @@ class WebSocketClient:
             self._fragments = None
 
     def _collect(self, library: ClientProtocol) -> None:
-        self._out += [chunk for chunk in library.data_to_send() if chunk]
+        self._out += tuple(chunk for chunk in library.data_to_send() if chunk)
 
     def data_to_send(self) -> bytes:
         """Bytes that the protocol itself has to say: pongs, close frames."""
         if not self._out:
             return b""
-        out, self._out = self._out, []
+        out, self._out = self._out, ()
         return b"".join(out)
 
     def send_close(self, code: int = 1000) -> None:
@@ -292,4 +334,4 @@ class WebSocketClient:
     def send_ping(self) -> None:
         """Ask for a pong, which is taken in silence; ``data_to_send`` has the frame."""
         if not self._ended:
-            self._out.append(b"\x89\x80" + os.urandom(4))
+            self._out += (b"\x89\x80" + os.urandom(4),)

@@ -308,3 +308,29 @@ def test_a_server_that_does_not_close_is_left_after_a_while() -> None:
         assert transport.aborted
 
     run(work)
+
+
+def test_sessions_of_a_loop_have_one_clock_and_their_replies_are_timed_exactly() -> None:
+    """A reply that is late shortly after a beat was due does not wait for that beat."""
+
+    async def work(channel: AsyncChannel, transport: FakeTransport) -> None:
+        loop: Any = asyncio.get_running_loop()
+        options = Options(ping_interval_s=8.0, close_timeout_s=0.05)
+        other = FakeTransport()
+        other.channel = _PlainChannel(loop, other, WebSocketClient(1 << 20), "ws://h/ws", options, False)  # type: ignore[arg-type]
+        assert len([handle for handle in loop._scheduled if not handle.cancelled()]) == 1
+        asks = []
+        for timeout_s in (60.0, 8.5, 0.02):
+            asks.append(asyncio.ensure_future(channel.ask(b"x", timeout_s)))
+            await turn()
+            due = [handle.when() - loop.time() for handle in loop._scheduled if not handle.cancelled()]
+            assert len(due) == (1 if timeout_s == 60.0 else 2)
+            assert min(due) <= timeout_s
+            if timeout_s > 1:
+                asks[-1].cancel()
+                await turn()
+        with pytest.raises(ReplyTimeoutError):
+            await asks[-1]
+        await other.channel.close()
+
+    run(work, Options(ping_interval_s=8.0, close_timeout_s=0.05))

@@ -13,7 +13,7 @@ import pytest
 from openenv.client.address import Address
 from openenv.client.channel import Options, fetch, open_channel
 from openenv.errors import ConnectError
-from openenv.protocol.client_websocket import WebSocketClient
+from openenv.protocol.client_websocket import Handshake, WebSocketClient
 from openenv.protocol.http11 import RequestParser
 from openenv.protocol.http_client import Response, ResponseParser
 from openenv.protocol.websocket import accept_upgrade
@@ -52,15 +52,14 @@ class FakeLink:
         self.network = network
         self.address = address
 
-    async def exchange(self, request: bytes) -> Response:
+    async def exchange(self, request: bytes, reader: Handshake | ResponseParser) -> Response:
         """The network's answer."""
         parser = RequestParser()
         parser.receive_data(request)
         parsed = parser.next_event()
         self.network.requests.append((self.address.url("", websocket=False), parsed))
-        response = ResponseParser()
         answer = self.network.answer(self.address.host, parsed)
-        whole = response.receive_data(answer) or response.receive_eof()
+        whole = reader.receive_data(answer) or reader.receive_eof()
         assert whole is not None
         return whole
 

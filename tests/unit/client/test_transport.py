@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import uvloop
 
-from openenv.client.aio import _MAX_OPENING, AsyncNetwork
+from openenv.client.aio import AsyncNetwork
+from openenv.client.gate import MAX_OPENING
 from openenv.client.transport import SocketTransport
 
 
-class Recorder(asyncio.Protocol):
+class Recorder:
     """Remembers what its transport tells it."""
 
     def __init__(self) -> None:
@@ -23,15 +24,18 @@ class Recorder(asyncio.Protocol):
         self.lost: list[Exception | None] = []
         self.raises = False
 
+    def connection_made(self, transport: Any) -> None:
+        """As of a receiver."""
+
     def data_received(self, data: bytes) -> None:
-        """As of a protocol."""
+        """As of a receiver."""
         if self.raises:
             raise RuntimeError("a fault in the protocol")
         self.received += data
         self.heard.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """As of a protocol."""
+        """As of a receiver."""
         self.lost.append(exc)
         self.heard.set()
 
@@ -156,7 +160,7 @@ def test_so_many_open_sessions_at_a_time_and_the_others_wait_in_order() -> None:
     async def main() -> None:
         network = AsyncNetwork()
         inside: list[int] = []
-        go = [asyncio.Event() for _ in range(_MAX_OPENING + 4)]
+        go = [asyncio.Event() for _ in range(MAX_OPENING + 4)]
 
         async def open_one(index: int) -> None:
             async with network.limit(20):
@@ -164,20 +168,20 @@ def test_so_many_open_sessions_at_a_time_and_the_others_wait_in_order() -> None:
                 await go[index].wait()
             if index == 5:
                 # The place was given to one that is cancelled before it knows, and goes on to the next.
-                tasks[_MAX_OPENING + 1].cancel()
+                tasks[MAX_OPENING + 1].cancel()
 
         tasks = [asyncio.create_task(open_one(index)) for index in range(len(go))]
         await asyncio.sleep(0)
-        assert inside == list(range(_MAX_OPENING))
-        tasks[_MAX_OPENING].cancel()
+        assert inside == list(range(MAX_OPENING))
+        tasks[MAX_OPENING].cancel()
         go[5].set()
-        await asyncio.wait([tasks[_MAX_OPENING + 1]])
+        await asyncio.wait([tasks[MAX_OPENING + 1]])
         await asyncio.sleep(0)
-        assert inside[_MAX_OPENING:] == [_MAX_OPENING + 2]
+        assert inside[MAX_OPENING:] == [MAX_OPENING + 2]
         for event in go:
             event.set()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert len(inside) == _MAX_OPENING + 2
+        assert len(inside) == MAX_OPENING + 2
         loop: Any = asyncio.get_running_loop()
         assert not [timer for timer in loop._scheduled if not timer.cancelled()]
 

@@ -201,3 +201,40 @@ def test_an_answer_to_another_question_is_refused(name: str, value: str) -> None
     response.headers = [pair for pair in response.headers if pair[0] != name] + [(name, value)]
     with pytest.raises(ProtocolError):
         handshake.check(response)
+
+
+def test_an_answer_like_the_one_before_is_known_by_its_bytes() -> None:
+    """Read once for many sessions; the answer to another key is another answer, and is refused."""
+    answers = []
+    for _ in range(3):
+        handshake = Handshake("many", "/ws")
+        head = handshake.request.decode().split("\r\n")
+        fields = [(name, value) for name, _, value in (line.partition(": ") for line in head[1:-2])]
+        answer = accept_upgrade("/ws", fields)[1]
+        # One second in the Date of all, whenever this runs.
+        answer = b"\r\n".join(line for line in answer.split(b"\r\n") if not line.startswith(b"Date"))
+        response = handshake.receive_data(answer)
+        assert response is not None
+        handshake.check(response)
+        answers.append((answer, response))
+    assert answers[1][1] is answers[2][1]
+    stranger = Handshake("many", "/ws")
+    response = stranger.receive_data(answers[0][0])
+    assert response is not None
+    with pytest.raises(ProtocolError, match="does not belong"):
+        stranger.check(response)
+
+
+def test_what_follows_an_answer_in_one_read_is_kept() -> None:
+    """Known or not, and in pieces: the first frame may come with the response."""
+    for cut in (None, 40):
+        handshake = Handshake("follows", "/ws")
+        head = handshake.request.decode().split("\r\n")
+        fields = [(name, value) for name, _, value in (line.partition(": ") for line in head[1:-2])]
+        answer = accept_upgrade("/ws", fields)[1] + PIECES["short"]
+        response = None
+        for piece in (answer[:cut], answer[cut:] if cut else b""):
+            response = handshake.receive_data(piece) if piece else response
+        assert response is not None
+        handshake.check(response)
+        assert handshake.rest == PIECES["short"]
