@@ -39,7 +39,8 @@ def test_sigterm_and_sighup_cost_no_step() -> None:
 
 def test_malice_is_refused_and_changes_nothing() -> None:
     """Every case of smuggling, conformance, bombs and injection, and some hundred fuzzed connections."""
-    kept("malice", "--n", "400", "--slow-seconds", "0", "--times", "1", "--health-ms", "20000")
+    short = ("--n", "400", "--slow-seconds", "0", "--times", "1", "--atheris-seconds", "0", "--nice", "0")
+    kept("malice", *short, "--health-ms", "20000")
 
 
 def test_balance_queue_lease_and_deadline_are_kept() -> None:
