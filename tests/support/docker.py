@@ -21,7 +21,7 @@ import pytest
 from tests.support.peers import ROOT, locked, peers_dir
 
 BASE_IMAGE = "python:3.11-slim"
-BUILD_TIMEOUT_S = 300
+BUILD_TIMEOUT_S = 900
 LABEL = "org.openenv.test"
 
 _ECHO = f"""\

@@ -14,8 +14,9 @@ _SCRIPT = """\
 here={folder}
 count=$(($(cat "$here/$1.count" 2>/dev/null || echo 0) + 1))
 echo $count >"$here/$1.count"
-{{ for argument in "$@"; do printf '%s\\037' "$argument"; done; printf '\\036'; }} >>"$here/calls"
+# Who sees the call finds its variables.
 env >"$here/$1.env"
+{{ for argument in "$@"; do printf '%s\\037' "$argument"; done; printf '\\036'; }} >>"$here/calls"
 reply="$here/$1.$count"
 [ -d "$reply" ] || reply="$here/$1.any"
 [ -d "$reply" ] || exit 0

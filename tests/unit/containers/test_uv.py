@@ -267,7 +267,9 @@ def test_stopping_ends_everything_that_was_started(
     server.stop()
     if sys.platform == "linux":
         eventually(lambda: not Path(f"/proc/{pid}").exists(), "its end")
-    assert not [thread for thread in threading.enumerate() if thread.name == "openenv-uv-log"]
+    eventually(
+        lambda: all(thread.name != "openenv-uv-log" for thread in threading.enumerate()), "its log's end"
+    )
 
 
 def test_a_server_ends_with_a_trainer_that_is_killed(
