@@ -248,8 +248,9 @@ async function reset() {
     $("shown").replaceChildren();
     frames = [];
   }
-  await played(episode.add(message, reply));
+  // Before it is drawn, which takes time in which somebody may write on.
   if (isChat) action.set({});
+  await played(episode.add(message, reply));
   if (takesTools) await listTools();
   $("fields").querySelector("input, textarea, select")?.focus();
 }
@@ -259,8 +260,8 @@ async function step(data) {
   const message = `{"type":"step","data":${data}}`;
   const reply = await ask(message, "step", action);
   if (!reply) return;
-  await played(episode.add(message, reply));
   if (isChat) action.set({});
+  await played(episode.add(message, reply));
 }
 
 /** Make the form one of the tools that there are after a reset, with the arguments of each. */
@@ -425,7 +426,9 @@ function offer(actions) {
 
 $("play").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (!$("step").disabled) whenFree(() => step(textOf(action)));
+  if ($("step").disabled) return;
+  const data = textOf(action);
+  whenFree(() => step(data));
 });
 $("options").addEventListener("submit", (event) => {
   event.preventDefault();
