@@ -6,22 +6,20 @@ its error is recognised by its name.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from openenv.errors import SchemaError
 from openenv.kinds import fault_of
 
-__all__ = ["MAX_MISFITS", "faults_in"]
-
-MAX_MISFITS: Final = 100
+__all__ = ["faults_in"]
 
 
 def faults_in(error: BaseException | None) -> list[dict[str, Any]] | None:
-    """The faults as `SchemaError.errors` has them, `MAX_MISFITS` at most; None of any other error."""
+    """The faults as `SchemaError.errors` has them; None of any other error."""
     if isinstance(error, SchemaError):
-        return error.errors[:MAX_MISFITS]
+        return error.errors
     cls = type(error)
     is_foreign = cls.__name__ == "ValidationError" and cls.__module__.startswith("pydantic")
     if is_foreign and isinstance(error, ValueError):
-        return fault_of(error, None).lines[:MAX_MISFITS]
+        return fault_of(error, None).lines
     return None
