@@ -198,7 +198,7 @@ def run(server: Server, idle_server: Server, options: argparse.Namespace) -> boo
     tracebacks = [
         line
         for line in server.log.splitlines()
-        if re.match(r"\S+ \S+ (ERROR|CRITICAL) (?!openenv\.session|openenv\.app: AuthorError)", line)
+        if re.match(r"\S+ \S+ (ERROR|CRITICAL) (?!openenv\.session|openenv\.app: (?:\S+ \S+: )?AuthorError)", line)
     ]
     rows += [
         ("workers that died", len(set(idle.pids) - set(after.pids))),
