@@ -135,7 +135,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("server.reload", "processes"): "names the signals that `server.workers` hands to it",
     ("server.serve", "sockets"): "names the type of what it is given",
     ("client.channel", "sockets"): "names the resolver's error, to say which part of connecting failed",
-    ("client.aio", "sockets"): "names how a connection is shut down that its transport would keep open",
+    ("client.aio", "sockets"): "connects without the turns and objects that a loop would add",
     ("client.transport", "sockets"): "names the type of what it is given",
     ("client.client", "threads"): "asks which thread it is on, so that a client is used one way",
     ("tools", "except Exception"): "what a tool raises is a result of the call, wherever it is called",
