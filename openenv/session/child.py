@@ -50,14 +50,15 @@ def run(spec: EnvironmentSpec, record: type[tuple[Any, ...]], connection: socket
 class _MainThread(WorkThread):
     """The main thread as the place of plain code: at once, or in turn once a loop runs beside it."""
 
-    __slots__ = ("_mailbox",)
+    __slots__ = ("_is_beside_loop",)
 
-    def __init__(self) -> None:
+    def __init__(self, mailbox: Mailbox) -> None:
         self._jobs = SimpleQueue()
-        self._mailbox: Mailbox | None = None
+        self._mailbox = mailbox
+        self._is_beside_loop = False
 
     def submit(self, call: Callable[..., Any], args: tuple[Any, ...], on_done: OnDone) -> None:
-        if self._mailbox is not None:
+        if self._is_beside_loop:
             super().submit(call, args, on_done)
             return
         try:
@@ -67,13 +68,12 @@ class _MainThread(WorkThread):
         else:
             on_done(result, None)
 
-    def expect(self, mailbox: Mailbox) -> None:
+    def expect(self) -> None:
         """From now on jobs are for `work`."""
-        self._mailbox = mailbox
+        self._is_beside_loop = True
 
     def work(self) -> NoReturn:
         """Do what the loop's thread submits."""
-        assert self._mailbox is not None
         while True:
             work(self._jobs, self._mailbox)
 
@@ -85,7 +85,7 @@ class _Child:
         self._connection = connection
         self._loop = asyncio.new_event_loop()
         self._mailbox = Mailbox(self._loop)
-        self._main = _MainThread()
+        self._main = _MainThread(self._mailbox)
         self._runner = Runner(spec, self._mailbox, self._loop, "environment", self._main)
 
     def run(self) -> NoReturn:
@@ -104,7 +104,7 @@ class _Child:
         return bool(call[0] == "apply")
 
     def _run_with_loop(self, first: tuple[Any, ...] | None) -> NoReturn:
-        self._main.expect(self._mailbox)
+        self._main.expect()
         thread = threading.Thread(target=self._run_loop, args=(first,), name="openenv-loop", daemon=True)
         thread.start()
         self._main.work()

@@ -178,14 +178,34 @@ def _keywords_of(method: Any) -> frozenset[str] | None:
 
 
 class Mailbox:
-    """Hands results from threads to the loop; one wake-up carries all that have gathered."""
+    """Hands results from threads to the loop, and jobs from the loop to threads.
 
-    __slots__ = ("_items", "_loop", "_woken")
+    One wake-up of the loop carries all results that have gathered. Jobs wait for the end of the loop's
+    turn: a thread that is woken earlier finds the interpreter's lock taken, goes back to sleep, and is
+    woken for nothing again after each callback of uvloop's, which lets the lock go and takes it back.
+    """
+
+    __slots__ = ("_items", "_jobs", "_loop", "_woken")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._items: deque[tuple[OnDone, Any, BaseException | None]] = deque()
+        self._jobs: list[tuple[SimpleQueue[_Job | None], _Job | None]] = []
         self._woken = False
+
+    def hand(self, jobs: SimpleQueue[_Job | None], job: _Job | None) -> None:
+        """Put a job into a thread's queue, after what was handed before. On the loop."""
+        self._jobs.append((jobs, job))
+        if len(self._jobs) == 1:
+            try:
+                self._loop.call_soon(self._hand_out)
+            except RuntimeError:  # the loop has ended: threads end with it
+                self._hand_out()
+
+    def _hand_out(self) -> None:
+        handed, self._jobs = self._jobs, []
+        for jobs, job in handed:
+            jobs.put(job)
 
     def put(self, on_done: OnDone, result: Any, error: BaseException | None) -> None:
         """Have `on_done(result, error)` called on the loop. From any thread."""
@@ -226,19 +246,20 @@ def work(jobs: SimpleQueue[_Job | None], mailbox: Mailbox) -> None:
 class WorkThread:
     """A thread that does jobs in order until told to end."""
 
-    __slots__ = ("_jobs",)
+    __slots__ = ("_jobs", "_mailbox")
 
     def __init__(self, mailbox: Mailbox, name: str) -> None:
+        self._mailbox = mailbox
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         # daemon: a call that never returns must not keep the process from ending.
         threading.Thread(target=work, args=(self._jobs, mailbox), name=name, daemon=True).start()
 
     def submit(self, call: Callable[..., Any], args: tuple[Any, ...], on_done: OnDone) -> None:
-        self._jobs.put((call, args, on_done))
+        self._mailbox.hand(self._jobs, (call, args, on_done))
 
     def end(self) -> None:
         """End after the jobs submitted so far."""
-        self._jobs.put(None)
+        self._mailbox.hand(self._jobs, None)
 
 
 def _author_error(error: BaseException, method: str, spec: EnvironmentSpec) -> OpenEnvError:
