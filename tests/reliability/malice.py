@@ -43,6 +43,12 @@ SLOW = {
 }
 
 
+# What the environment raised, as it was told to, is no error of the server's.
+_OWN_ERROR = re.compile(
+    r"\S+ \S+ (?:ERROR|CRITICAL) (?!openenv\.session|openenv\.app: (?:\S+ \S+: )?AuthorError)"
+).match
+
+
 class Peak:
     """The most memory that a server took, looked at five times a second."""
 
@@ -195,11 +201,7 @@ def run(server: Server, idle_server: Server, options: argparse.Namespace) -> boo
         time.sleep(0.2)
         after = read(server.process.pid)
     lines = forged(server.log)
-    tracebacks = [
-        line
-        for line in server.log.splitlines()
-        if re.match(r"\S+ \S+ (ERROR|CRITICAL) (?!openenv\.session|openenv\.app: (?:\S+ \S+: )?AuthorError)", line)
-    ]
+    tracebacks = [line for line in server.log.splitlines() if _OWN_ERROR(line)]
     rows += [
         ("workers that died", len(set(idle.pids) - set(after.pids))),
         (
