@@ -267,6 +267,13 @@ def _described_by_distribution(distribution: metadata.Distribution) -> dict[str,
     return found
 
 
+def _for_extra(requirement: str, extra: str) -> str:
+    """A requirement of an extra; it may have a marker of its own (PEP 508)."""
+    name, _, marker = requirement.partition(";")
+    condition = f"extra == '{extra}'"
+    return f"{name.strip()}; ({marker.strip()}) and {condition}" if marker else f"{requirement}; {condition}"
+
+
 def _described_by_checkout(folder: Path, project: dict[str, Any]) -> dict[str, bytes]:
     """METADATA, entry points and licences, as a build tool would make them of `pyproject.toml`."""
     lines = [
@@ -284,7 +291,7 @@ def _described_by_checkout(folder: Path, project: dict[str, Any]) -> dict[str, b
     ]
     for extra, requirements in project.get("optional-dependencies", {}).items():
         lines.append(f"Provides-Extra: {extra}")
-        lines += [f"Requires-Dist: {requirement}; extra == '{extra}'" for requirement in requirements]
+        lines += [f"Requires-Dist: {_for_extra(requirement, extra)}" for requirement in requirements]
     readme = (folder / project["readme"]).read_text("utf-8")
     text = "\n".join([*lines, "Description-Content-Type: text/markdown"]) + "\n\n" + readme
     scripts = [f"{name} = {target}" for name, target in project.get("scripts", {}).items()]

@@ -131,7 +131,7 @@ class Session:
         self._loop = loop
         self._on_closed = on_closed
         self._on_done: OnDone | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._runner = make_runner(self.id, self._lost)
         self.step_now: StepNow | None = None
         self.shared = False
@@ -408,11 +408,15 @@ class Session:
         result = ask(finished)
         if result is PENDING:
             self._wait_for(method, on_done)
-            self._timer = self._loop.call_later(timeout_s, self._come_due, method, timeout_s)
+            # Its time begins with the call itself: threads get theirs when this turn of the loop is over.
+            self._timer = self._loop.call_soon(self._begin_time, method, timeout_s)
         elif self._loop.time() - started_at > timeout_s:
             # It ran on the loop and is over: late, but nothing is left running.
             raise StepTimeoutError(timeout_s, method, f"{method} took longer than {timeout_s:g} s")
         return result
+
+    def _begin_time(self, method: str, timeout_s: float) -> None:
+        self._timer = self._loop.call_later(timeout_s, self._come_due, method, timeout_s)
 
     def _come_due(self, method: str, timeout_s: float) -> None:
         """Let a loop that is late see the result first, if it is there: uvloop runs timers before that."""

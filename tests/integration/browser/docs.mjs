@@ -81,7 +81,16 @@ async function everything() {
   }));
 
   await open({ viewport: { width: 1280, height: 900 }, colorScheme: "light" }, async (page) => {
-    said.paint = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
+    // It may be loaded before it is painted.
+    said.paint = await page.evaluate(
+      () =>
+        new Promise((resolve) =>
+          new PerformanceObserver((list) => list.getEntriesByName("first-contentful-paint").forEach((paint) => resolve(paint.startTime))).observe({
+            type: "paint",
+            buffered: true,
+          }),
+        ),
+    );
     said.bytes = await page.evaluate(() =>
       ["navigation", "resource"].flatMap((kind) => performance.getEntriesByType(kind)).reduce((sum, each) => sum + each.transferSize, 0),
     );

@@ -412,8 +412,7 @@ function scenariosFor(said, url, pid, folder) {
       said.pill = await text(second, "#session");
       await first.locator("#end").click();
       await waitFor(first, "#session", "no session");
-      await second.locator("#reset").click();
-      await waitFor(second, "#session", "session open");
+      await reset(second);
       said.fullAfter = await second.locator("#trouble").isVisible();
     },
 

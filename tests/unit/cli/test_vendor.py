@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from openenv.cli.vendor import refer, vendor_runtime, vendor_wheel
 from openenv.errors import ConfigurationError
@@ -69,6 +70,19 @@ def test_the_wheel_holds_the_package_and_nothing_compiled(wheel: Path) -> None:
     assert sources <= names
     assert "openenv/py.typed" in names
     assert not [name for name in names if name.endswith(".pyc") or "__pycache__" in name]
+
+
+def test_every_requirement_can_be_read(wheel: Path) -> None:
+    """Those of extras that have a marker of their own, too (PEP 508)."""
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        lines = archive.read(name).decode().partition("\n\n")[0].splitlines()
+    found = [Requirement(line.split(": ", 1)[1]) for line in lines if line.startswith("Requires-Dist: ")]
+    atheris = next(one for one in found if one.name == "atheris")
+    assert atheris.marker is not None
+    assert not atheris.marker.evaluate({"extra": "hub", "sys_platform": "linux"})
+    assert not atheris.marker.evaluate({"extra": "test", "sys_platform": "win32"})
+    assert {one.name for one in found if one.marker is None} == {"websockets", "uvloop", "orjson"}
 
 
 def test_the_same_files_give_the_same_bytes(wheel: Path, tmp_path: Path) -> None:
