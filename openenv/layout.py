@@ -147,6 +147,8 @@ def _places(module: ModuleType | None) -> list[Path]:
 def _claim(finder: _Finder) -> None:
     """Put a finder in front of everything, installed copies and links included, in place of its like."""
     sys.meta_path[:] = [
-        other for other in sys.meta_path if not (type(other) is type(finder) and other.name == finder.name)
+        other
+        for other in sys.meta_path
+        if not (type(other) is type(finder) and getattr(other, "name", None) == finder.name)
     ]
     sys.meta_path.insert(0, finder)

@@ -168,7 +168,7 @@ class Delegate:
             mine = decode(encode(document(self._app.definition, rows), jsonable))
             _add(authors, mine, "paths")
             _add(authors, mine, "components")
-        schema: dict[str, Any] = inner.openapi_schema
+        schema: dict[str, Any] = inner.openapi_schema or {}
         return schema
 
     def _with_authors_paths(self, body: bytes) -> bytes:

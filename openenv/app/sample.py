@@ -102,11 +102,13 @@ class Sampler:
 
     def _first(self, choices: list[Any], whole: bool, depth: int) -> Any:
         """The first choice that there is a value of; null last, since it says least."""
+        reason: NoSampleError | None = None
         for choice in sorted(choices, key=lambda choice: choice == {"type": "null"}):
             try:
                 return self._value(choice, whole, depth + 1)
             except NoSampleError as error:
                 reason = error
+        assert reason is not None  # there is at least one choice
         raise reason
 
     def _object(self, schema: Json, whole: bool, depth: int) -> dict[str, Any]:

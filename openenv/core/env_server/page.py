@@ -68,7 +68,7 @@ class PagePlay:
 
     def __init__(self, env: Any, action_cls: Any, observation_cls: Any, metadata: Any = None) -> None:
         is_factory = inspect.isroutine(env) or isinstance(env, type | partial)
-        self.env = env() if is_factory else env
+        self.env: Any = env() if is_factory else env
         self.action_cls = action_cls
         self.observation_cls = observation_cls
         name = type(self.env).__name__
