@@ -113,10 +113,10 @@ class _VendorClient(LLMClient):
         endpoint: str,
         port: int | None,
         model: str,
-        api_key: str | None,
-        system_prompt: str | None,
-        temperature: float,
-        max_tokens: int,
+        api_key: str | None = None,
+        system_prompt: str | None = None,
+        temperature: float = 0.0,
+        max_tokens: int = 256,
     ) -> None:
         super().__init__(endpoint, port)
         self.model = model
@@ -217,18 +217,6 @@ class AnthropicClient(_VendorClient):
 
     _package = "anthropic"
     _class_name = "AsyncAnthropic"
-
-    def __init__(
-        self,
-        endpoint: str,
-        port: int | None,
-        model: str,
-        api_key: str | None = None,
-        system_prompt: str | None = None,
-        temperature: float = 0.0,
-        max_tokens: int = 256,
-    ) -> None:
-        super().__init__(endpoint, port, model, api_key, system_prompt, temperature, max_tokens)
 
     async def complete(self, prompt: str, **kwargs: Any) -> str:
         """The answer's text, "" if there is none."""

@@ -586,9 +586,10 @@ class HttpConnection(asyncio.Protocol):
         neighbours = self._shared.neighbours
         if neighbours is None or self._has_place:
             return False
-        if self._shared.draining:
-            return request.upgrade and self._is_passed_on(request, out)
         session_id = self._shared.app.session_id_of(request)
+        if self._shared.draining:
+            # What would open a session is for a worker that serves, as this one no longer does.
+            return request.upgrade and session_id is None and self._give(request, out, neighbours.pass_on)
         if session_id is not None:
             slot = neighbours.worker_of(session_id)
         elif request.upgrade and self._shared.app.is_session_path(request.path):
@@ -601,28 +602,21 @@ class HttpConnection(asyncio.Protocol):
             slot = None
         if slot is None or slot == neighbours.slot:
             return False
-        if not out and self._can_be_given():
-            rest = self._parser.take_rest()
-            descriptor = self._transport.get_extra_info("socket").fileno()
-            if neighbours.give(slot, descriptor, request.to_bytes() + rest, self._has_place):
-                self._has_place = False
-                self.abort()  # closes this process's descriptor alone: nothing is sent
-                return True
-            self._parser.receive_data(rest)
-        if self._has_place:
+        has_place = self._has_place
+        if self._give(request, out, lambda number, data: neighbours.give(slot, number, data, has_place)):
+            self._has_place = False
+            return True
+        if has_place:
             neighbours.keep(slot)
         return False
 
-    def _is_passed_on(self, request: Request, out: list[bytes]) -> bool:
-        """Give what would open a session to a worker that serves, as this one no longer does."""
-        neighbours = self._shared.neighbours
-        session_id = self._shared.app.session_id_of(request)
-        if neighbours is None or session_id is not None or out or not self._can_be_given():
+    def _give(self, request: Request, out: list[bytes], give: Callable[[int, bytes], bool]) -> bool:
+        """Give the connection away, with the request and what came behind it; False if it is still ours."""
+        if out or not self._can_be_given():
             return False
         rest = self._parser.take_rest()
-        descriptor = self._transport.get_extra_info("socket").fileno()
-        if neighbours.pass_on(descriptor, request.to_bytes() + rest):
-            self.abort()
+        if give(self._transport.get_extra_info("socket").fileno(), request.to_bytes() + rest):
+            self.abort()  # closes this process's descriptor alone: nothing is sent
             return True
         self._parser.receive_data(rest)
         return False
