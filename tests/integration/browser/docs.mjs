@@ -3,6 +3,7 @@
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { painted } from "./paint.mjs";
 
 const [packages, chromium, url, folder, brief] = process.argv.slice(2);
 const require = createRequire(join(packages, "node_modules", "index.js"));
@@ -82,15 +83,7 @@ async function everything() {
 
   await open({ viewport: { width: 1280, height: 900 }, colorScheme: "light" }, async (page) => {
     // It may be loaded before it is painted.
-    said.paint = await page.evaluate(
-      () =>
-        new Promise((resolve) =>
-          new PerformanceObserver((list) => list.getEntriesByName("first-contentful-paint").forEach((paint) => resolve(paint.startTime))).observe({
-            type: "paint",
-            buffered: true,
-          }),
-        ),
-    );
+    said.paint = await painted(page);
     said.bytes = await page.evaluate(() =>
       ["navigation", "resource"].flatMap((kind) => performance.getEntriesByType(kind)).reduce((sum, each) => sum + each.transferSize, 0),
     );

@@ -6,6 +6,7 @@ import { createServer, request as ask } from "node:http";
 import { createRequire } from "node:module";
 import { connect } from "node:net";
 import { join } from "node:path";
+import { painted } from "./paint.mjs";
 
 const [packages, executablePath, top, plan] = process.argv.slice(2);
 const require = createRequire(join(packages, "node_modules", "index.js"));
@@ -41,18 +42,6 @@ async function tabTo(page, selector) {
   }
   throw new Error(`${selector} cannot be reached with Tab`);
 }
-
-/** When a page that has loaded was first painted, in milliseconds since the browser set out for it. */
-const painted = (page) =>
-  page.evaluate(
-    () =>
-      new Promise((resolve) =>
-        new PerformanceObserver((list) => list.getEntriesByName("first-contentful-paint").forEach((paint) => resolve(paint.startTime))).observe({
-          type: "paint",
-          buffered: true,
-        }),
-      ),
-  );
 
 /** A server of one page, until `close` is called. */
 async function serveBare() {
