@@ -59,6 +59,7 @@ from openenv.validation import (
 
 __all__ = [
     "DumpedObservation",
+    "PlainObservations",
     "Schema",
     "dump_observation",
     "dump_observations_with",
@@ -287,6 +288,7 @@ _DUMPERS: dict[type, Callable[[Any], Any]] = {}
 _OBSERVATION_DUMPERS: dict[type, Callable[[Any], DumpedObservation]] = {}
 _OWN_DUMPERS: dict[type, Callable[[Any], DumpedObservation]] = {}
 _authors_dump: list[Callable[[Any], DumpedObservation]] = []
+_PLAIN_TABLES: list[dict[type, Callable[[Any], Any] | None]] = []
 _STATE_DUMPERS: dict[type, Callable[[Any], dict[str, Any]]] = {}
 
 
@@ -434,25 +436,39 @@ def dump_observations_with(dump: Callable[[Any], DumpedObservation] | None) -> N
     """
     _authors_dump[:] = [] if dump is None else [dump]
     _OBSERVATION_DUMPERS.clear()
+    for table in _PLAIN_TABLES:
+        table.clear()
 
 
 _APART = frozenset(("reward", "done"))
 _PLAIN = frozenset(("reward", "done", "metadata"))
 
 
-def compile_plain_observation(cls: Any, template: str) -> Callable[[Any], Any] | None:
-    """Write a function that makes one value of an observation without an intermediate one.
+class PlainObservations(dict[type, "Callable[[Any], Any] | None"]):
+    """By class of observations, a function that makes one value of an observation in one step.
+
+    It is written when it is first asked for; ``get`` gives None until then. None for classes that need more
+    than that: no dataclass, one that lacks ``reward``, ``done`` or ``metadata``, or one with a
+    ``truncated`` to be looked at; and where an author takes observations apart.
 
     Args:
-        cls: Class of the observations.
         template: A Python expression of the object ``o``, with ``{fields}`` where the dict of its
             fields but ``reward`` and ``done`` goes; other braces are doubled.
-
-    Returns:
-        The function; None for classes that need more than that: no dataclass, one that lacks
-        ``reward``, ``done`` or ``metadata``, or one with a ``truncated`` to be looked at; and where an
-        author takes observations apart.
     """
+
+    __slots__ = ("_template",)
+
+    def __init__(self, template: str) -> None:
+        super().__init__()
+        self._template = template
+        _PLAIN_TABLES.append(self)
+
+    def __missing__(self, cls: type) -> Callable[[Any], Any] | None:
+        made = self[cls] = _compile_plain_observation(cls, self._template)
+        return made
+
+
+def _compile_plain_observation(cls: Any, template: str) -> Callable[[Any], Any] | None:
     if _authors_dump or not dataclasses.is_dataclass(cls) or not isinstance(cls, type):
         return None
     names = {f.name for f in dataclasses.fields(cls)}

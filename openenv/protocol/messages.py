@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
@@ -23,7 +22,7 @@ from openenv.errors import (
     SessionError,
     UnknownTypeError,
 )
-from openenv.schema import compile_plain_observation, dump_observation, jsonable
+from openenv.schema import PlainObservations, dump_observation, jsonable
 
 __all__ = [
     "OBSERVATION_BEGINS",
@@ -155,29 +154,21 @@ def serialize_observation(observation: Any) -> bytes:
     Raises:
         TypeError: It is no observation, or something in it has no JSON form.
     """
-    make = plain_observations.get(observation.__class__)
+    make = plain_observations[observation.__class__]
     if make is None or observation.metadata:
         return _serialize_any(observation)
     return OBSERVATION_BEGINS + encode(make(observation), jsonable) + b"}"
 
 
-plain_observations: dict[type, Callable[[Any], dict[str, Any]]] = {}
+plain_observations = PlainObservations("{{'observation': {fields}, 'reward': o.reward, 'done': o.done}}")
 """For each class whose observations need no looking at, the one compiled expression that makes a reply's
 ``data``. It holds for observations without metadata."""
 OBSERVATION_BEGINS = b'{"type":"observation","data":'
 """What stands before the ``data`` of an observation's reply; a brace stands after it."""
-_PLAIN_DATA = "{{'observation': {fields}, 'reward': o.reward, 'done': o.done}}"
-_seen: set[type] = set()
 
 
 def _serialize_any(observation: Any) -> bytes:
-    cls = observation.__class__
     fields, reward, done, metadata = dump_observation(observation)
-    if cls not in _seen:
-        _seen.add(cls)
-        make = compile_plain_observation(cls, _PLAIN_DATA)
-        if make is not None:
-            plain_observations[cls] = make
     data = {"observation": fields, "reward": reward, "done": done}
     if metadata:
         data["metadata"] = metadata

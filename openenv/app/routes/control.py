@@ -20,7 +20,7 @@ from openenv.app.routes.bodies import BodyRefused, decode_body, load_body, load_
 from openenv.errors import AuthorError, OpenEnvError, SessionCapacityError, SessionNotFoundError
 from openenv.models import Model, field
 from openenv.protocol.http11 import Request
-from openenv.schema import compile_plain_observation, dump_observation, schema_of
+from openenv.schema import PlainObservations, dump_observation, schema_of
 from openenv.session.runner import PENDING, OnDone
 from openenv.session.session import Session
 
@@ -63,8 +63,7 @@ class StepRequest(Model, extra="allow"):
 
 
 # As `plain_observations` of `protocol/messages.py`, of the form that HTTP has.
-_plain_payloads: dict[type, Callable[[Any], dict[str, Any]] | None] = {}
-_PLAIN_PAYLOAD = (
+_plain_payloads = PlainObservations(
     "{{'observation': {fields}, 'reward': None if o.reward is None else float(o.reward), "
     "'done': bool(o.done), 'metadata': None}}"
 )
@@ -245,14 +244,11 @@ def _finish_step(observation: Any) -> Response:
 
 
 def _payload(given: Any) -> dict[str, Any]:
-    cls = given.__class__
-    make = _plain_payloads.get(cls)
+    make = _plain_payloads[given.__class__]
     if make is not None and not given.metadata:
         payload: dict[str, Any] = make(given)
         return payload
     observation, reward, done, metadata = dump_observation(given)
-    if cls not in _plain_payloads:
-        _plain_payloads[cls] = compile_plain_observation(cls, _PLAIN_PAYLOAD)
     payload = {
         "observation": observation,
         "reward": None if reward is None else float(reward),
